@@ -1,0 +1,1 @@
+"""Model management: a model's folder is signed, then registered in MLflow with its lineage."""

@@ -1,5 +1,6 @@
 """A recipe: what to train, on what data, how, and what the result must reach. One YAML file each in `workloads/recipes/`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -153,7 +154,7 @@ def recipe_names() -> list[str]:
 
 
 def load_recipe(name: str, overrides: dict[str, JsonValue] | None = None) -> Recipe:
-    """The recipe `name`, a bundled one or a path to a YAML file, with dotted-key `overrides` such as `train.epochs`.
+    """The recipe `name`, bundled or a path to a YAML file, with `overrides` such as `train.epochs`, dotted or nested.
 
     Raises:
         UserError: the name is unknown, or a key or value does not fit the schema.
@@ -165,12 +166,20 @@ def load_recipe(name: str, overrides: dict[str, JsonValue] | None = None) -> Rec
         document = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"recipe {path} is not YAML: {' '.join(str(error).split())}") from None
-    for dotted, value in (overrides or {}).items():
+    for dotted, value in _leaves(overrides or {}):
         _set(document, dotted, value)
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
         raise UserError(explain(error, f"recipe {name}")) from None
+
+
+def _leaves(overrides: dict[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    for key, value in overrides.items():
+        if isinstance(value, dict):
+            yield from _leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def _set(document: JsonValue, dotted: str, value: JsonValue) -> None:

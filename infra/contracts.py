@@ -1,0 +1,145 @@
+"""What components give to each other: frozen dataclasses of outputs, the same for every kind of site."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pulumi
+
+from infra.settings import SiteSettings
+from workloads.spec.base import Credentials, Endpoint
+from workloads.spec.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrustContract:
+    """Identities of the sites and the pair of keys that signs models."""
+
+    credentials: Mapping[str, Credentials]  # by site
+    signing_key: Path
+    public_key: Path
+    fingerprint: pulumi.Output[str]  # changes when the identities were drawn anew
+
+
+@dataclass(frozen=True)
+class SiteContract:
+    """A place that trains and serves."""
+
+    settings: SiteSettings
+    threads_per_worker: pulumi.Output[int]
+    memory_bytes: pulumi.Output[int]
+    resource: pulumi.Resource
+
+
+@dataclass(frozen=True)
+class DataContract:
+    """A site's own shard."""
+
+    site: str
+    folder: Path
+    digest: pulumi.Output[str]
+    samples: pulumi.Output[int]
+
+
+@dataclass(frozen=True)
+class LinkContract:
+    """The way between the sites, as measured, and where each site finds each peer on it."""
+
+    rate_mbps: pulumi.Output[float]
+    rtt_ms: pulumi.Output[float]
+    training: Mapping[tuple[str, str], Endpoint]  # (from, to)
+    serving: Mapping[tuple[str, str], Endpoint]
+    switch: str  # URL of the outage switch
+    resource: pulumi.Resource
+
+
+@dataclass(frozen=True)
+class RunContract:
+    """A finished training run."""
+
+    run_id: pulumi.Output[str]
+    folder: pulumi.Output[str]  # of this run's results
+    model: pulumi.Output[str]
+    manifest_digest: pulumi.Output[str]
+    launch: pulumi.Output[str]  # the LaunchSpec, as JSON
+    metrics: pulumi.Output[Mapping[str, float]]
+    link_bytes: pulumi.Output[int]
+    ddp_link_bytes: pulumi.Output[int]
+    samples: pulumi.Output[int]
+
+
+@dataclass(frozen=True)
+class CompressedContract:
+    """A compressed model that passed its gate."""
+
+    folder: pulumi.Output[str]
+    model: pulumi.Output[str]
+    manifest_digest: pulumi.Output[str]
+    before: pulumi.Output[float]
+    after: pulumi.Output[float]
+
+
+@dataclass(frozen=True)
+class RegistryContract:
+    """A model registry."""
+
+    url: str
+    resource: pulumi.Resource
+
+
+@dataclass(frozen=True)
+class VersionContract:
+    """A signed, registered version."""
+
+    version: pulumi.Output[str]
+    model_digest: pulumi.Output[str]
+    page: pulumi.Output[str]
+    result: pulumi.Output[str]  # the registration's result.json
+    resource: pulumi.Resource
+
+
+@dataclass(frozen=True)
+class ServiceContract:
+    """The way in, one a site."""
+
+    endpoints: Mapping[str, pulumi.Output[str]]
+
+
+class PlatformKit(Protocol):
+    """Everything that a kind of site must supply. `platform_graph` wires these verbs and knows nothing of their insides."""
+
+    def authority(self) -> TrustContract: ...
+    def site(self, settings: SiteSettings) -> SiteContract: ...
+    def data(self, site: SiteContract, recipe: Recipe) -> DataContract: ...
+    def link(self, sites: Mapping[str, SiteContract]) -> LinkContract: ...
+    def train(
+        self,
+        recipe: Recipe,
+        sites: Mapping[str, SiteContract],
+        data: Mapping[str, DataContract],
+        link: LinkContract,
+        trust: TrustContract,
+    ) -> RunContract: ...
+    def compress(self, recipe: Recipe, run: RunContract, data: Mapping[str, DataContract]) -> CompressedContract: ...
+    def registry(self) -> RegistryContract: ...
+    def register(
+        self,
+        recipe: Recipe,
+        run: RunContract,
+        model: CompressedContract,
+        registry: RegistryContract,
+        trust: TrustContract,
+    ) -> VersionContract: ...
+    def serve(
+        self,
+        recipe: Recipe,
+        model: CompressedContract,
+        version: VersionContract,
+        sites: Mapping[str, SiteContract],
+        link: LinkContract,
+        trust: TrustContract,
+    ) -> ServiceContract: ...
+    def report(
+        self, run: RunContract, model: CompressedContract, version: VersionContract, picture: pulumi.Output[str]
+    ) -> pulumi.Output[str]: ...

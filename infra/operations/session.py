@@ -1,0 +1,116 @@
+"""One stack and the real engine: every command of `isthmus` that touches resources is a `pulumi` command run here."""
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infra.operations import preflight, stack_files
+from infra.settings import PROJECT, ROOT, Settings, stack_config
+from infra.toolchain.engine import Engine, ensure_engine
+from infra.toolchain.locks import clear_stale_locks
+from workloads.spec.errors import UserError
+
+_QUIET = {"PULUMI_SKIP_CONFIRMATIONS": "true", "PYTHONWARNINGS": "ignore"}
+
+
+@dataclass(frozen=True)
+class Session:
+    """A stack with its settings, its engine and the variables that both need."""
+
+    stack: str
+    settings: Settings
+    engine: Engine
+    files: stack_files.EngineFiles
+    backend: Path
+    environment: dict[str, str]
+
+    def run(self, *arguments: str) -> int:
+        """Run a `pulumi` command in front of the user and give its exit status."""
+        clear_stale_locks(self.backend)
+        with _interrupt_is_the_engines():
+            return subprocess.run(self._command(*arguments), cwd=ROOT, env=self.environment, check=False).returncode
+
+    def ask(self, *arguments: str) -> Any:
+        """The JSON that a `pulumi` command prints. Raises `UserError` with what it said otherwise."""
+        done = subprocess.run(
+            self._command(*arguments), cwd=ROOT, env=self.environment, check=False, capture_output=True, text=True
+        )
+        if done.returncode != 0:
+            raise UserError(f"pulumi {arguments[0]}: {' '.join(done.stderr.split())[:400]}")
+        return json.loads(done.stdout)
+
+    def exists(self) -> bool:
+        """Whether the stack was ever made."""
+        return (self.backend / ".pulumi" / "stacks" / PROJECT / f"{self.stack}.json").is_file()
+
+    def interrupted(self) -> list[str]:
+        """Names of resources that a killed engine was at work on."""
+        if not self.exists():
+            return []
+        pending = self.ask("stack", "export").get("deployment", {}).get("pending_operations") or []
+        return [operation["resource"]["urn"].rpartition("::")[2] for operation in pending]
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [str(self.engine.path), *arguments, "--stack", self.stack]
+
+
+def open_session(stack: str, overrides: list[str], state: Path, *, check: bool) -> Session:
+    """Settings, preflight if `check`, engine, stack: in that order, so that mistakes cost nothing.
+
+    Raises:
+        UserError: a value does not fit, or something that the stack needs is not there.
+    """
+    config = stack_files.with_overrides(stack_config(stack_files.tracked(stack)), overrides)
+    settings = stack_files.settings_of(config, stack)
+    secret = preflight.passphrase(settings, stack, state, os.environ)
+    if check:
+        preflight.check(settings, ROOT)
+    engine = ensure_engine(state)
+    backend = state / "backend"
+    backend.mkdir(mode=0o700, parents=True, exist_ok=True)
+    files = stack_files.EngineFiles(state / "stacks" / stack, stack)
+    session = Session(
+        stack=stack,
+        settings=settings,
+        engine=engine,
+        files=files,
+        backend=backend,
+        environment={**engine.env, **_QUIET, **secret, "PULUMI_BACKEND_URL": backend.as_uri()},
+    )
+    _initialise(session)
+    files.write_config(config)
+    return session
+
+
+def _initialise(session: Session) -> None:
+    session.files.write_project()
+    if session.exists() and session.files.salt.is_file():
+        return
+    done = subprocess.run(
+        [
+            *(str(session.engine.path), "-C", str(session.files.folder)),
+            *("stack", "init", session.stack, "--non-interactive", "--no-select"),
+        ],
+        env=session.environment,
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode != 0:
+        raise UserError(f"stack {session.stack} could not be made: {' '.join(done.stderr.split())[:400]}")
+
+
+@contextmanager
+def _interrupt_is_the_engines() -> Iterator[None]:
+    """Ctrl-C reaches the engine as well, which cancels in good order; this process waits for it to say how it went."""
+    previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)

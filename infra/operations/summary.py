@@ -1,0 +1,51 @@
+"""What a person sees at the end of `up`: where everything is, and one line that works."""
+
+import json
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from workloads.spec.recipe import Recipe, TableData, load_recipe
+
+# A flower of the species setosa, in centimetres: the first row of Fisher's table.
+_EXAMPLE_ROW = [5.1, 3.5, 1.4, 0.2]
+
+
+def summary(outputs: dict[str, Any]) -> RenderableType:
+    """The exports of a stack as a table, with a `curl` line under it."""
+    if "endpoints" not in outputs:
+        return Text("nothing is up; run `make up`")
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    for site, endpoint in outputs["endpoints"].items():
+        table.add_row(f"endpoint {site}", endpoint)
+    link, compression, model = outputs["link"], outputs["compression"], outputs["model"]
+    ratio = link["bytes_of_ddp"] / max(1, link["bytes"])
+    table.add_row("registry", model["page"])
+    table.add_row("report", outputs["report"])
+    table.add_row("model", f"{model['name']} version {model['version']}, signed, run {outputs['run']['id']}")
+    table.add_row(
+        "quality",
+        f"{compression['metric']} {compression['before']:.4f} trained, {compression['after']:.4f} pruned and int8",
+    )
+    table.add_row(
+        "link",
+        f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; {link['bytes']:,} bytes, {ratio:.0f} times fewer than DDP",
+    )
+    first = next(iter(outputs["endpoints"].values()))
+    return Group(table, Text(), Text(curl_line(first, model["name"]), no_wrap=True, overflow="ignore"))
+
+
+def curl_line(endpoint: str, recipe_name: str) -> str:
+    """A request that the served model answers."""
+    recipe = load_recipe(recipe_name)
+    path, body = _example(recipe)
+    return f"curl -s {endpoint}{path} -H 'content-type: application/json' -d '{json.dumps(body)}'"
+
+
+def _example(recipe: Recipe) -> tuple[str, dict[str, Any]]:
+    if isinstance(recipe.data, TableData):
+        tensor = {"name": "features", "shape": [1, len(_EXAMPLE_ROW)], "datatype": "FP32", "data": _EXAMPLE_ROW}
+        return f"/v2/models/{recipe.name}/infer", {"inputs": [tensor]}
+    return "/v1/completions", {"model": recipe.name, "prompt": "def main():\n", "max_tokens": 64, "stream": True}

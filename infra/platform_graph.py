@@ -1,0 +1,83 @@
+"""The wiring of the platform: reads from top to bottom like its picture."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pulumi
+
+from infra.contracts import PlatformKit
+from infra.local.kit import LocalKit
+from infra.operations.diagram import draw
+from infra.picture import picture
+from infra.providers import LocalProvider
+from infra.settings import Settings
+from workloads.spec.errors import UserError
+from workloads.spec.recipe import load_recipe
+
+
+class Platform(pulumi.ComponentResource):
+    """The root of everything. Providers come down from here."""
+
+    def __init__(self, name: str, providers: dict[str, pulumi.ProviderResource]) -> None:
+        super().__init__("isthmus:platform:Platform", name, None, pulumi.ResourceOptions(providers=providers))
+
+
+def _local(settings: Settings, root: Path, name: str) -> tuple[Platform, PlatformKit]:
+    platform = Platform(name, {"isthmus": LocalProvider("local")})
+    return platform, LocalKit(settings, root, platform)
+
+
+_KITS: dict[str, Callable[[Settings, Path, str], tuple[Platform, PlatformKit]]] = {"local": _local}
+
+
+def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
+    """Declare the platform `name` and give what the stack exports.
+
+    Raises:
+        UserError: the recipe does not fit, or no kit builds the sites' kind.
+    """
+    recipe = load_recipe(settings.training.recipe, settings.training.overrides)
+    platform, kit = _KITS[_kind(settings)](settings, root, name)
+
+    trust = kit.authority()
+    sites = {site.name: kit.site(site) for site in settings.sites}
+    data = {site: kit.data(contract, recipe) for site, contract in sites.items()}
+    link = kit.link(sites)
+    run = kit.train(recipe, sites, data, link, trust)
+    model = kit.compress(recipe, run, data)
+    registry = kit.registry()
+    version = kit.register(recipe, run, model, registry, trust)
+    service = kit.serve(recipe, model, version, sites, link, trust)
+    drawing = picture(settings, recipe, link, registry, service).apply(draw)
+    report = kit.report(run, model, version, drawing)
+
+    exports = {
+        "endpoints": dict(service.endpoints),
+        "registry": registry.url,
+        "model": {"name": recipe.name, "version": version.version, "page": version.page},
+        "report": report,
+        "run": {"id": run.run_id, "metrics": run.metrics, "samples": run.samples},
+        "link": {
+            "rate_mbps": link.rate_mbps,
+            "rtt_ms": link.rtt_ms,
+            "bytes": run.link_bytes,
+            "bytes_of_ddp": run.ddp_link_bytes,
+            "outage_switch": link.switch,
+        },
+        "compression": {"metric": recipe.compress.gate.metric, "before": model.before, "after": model.after},
+        "picture": drawing,
+    }
+    platform.register_outputs({})
+    return exports
+
+
+def _kind(settings: Settings) -> str:
+    kinds = {site.kind for site in settings.sites}
+    unbuilt = sorted(kinds - _KITS.keys())
+    if unbuilt or len(kinds) != 1:
+        raise UserError(
+            f"sites of kinds {sorted(kinds)} cannot be built together; this version builds stacks whose sites are all "
+            f"{' or all '.join(_KITS)}"
+        )
+    return kinds.pop()

@@ -1,0 +1,105 @@
+"""The whole program for each stack file, under mocks that refuse what an engine would refuse."""
+
+import json
+
+import pulumi
+import pytest
+
+from tests.kit.program import run_program, stack_config, stack_files
+from workloads.spec.launch import LaunchSpec
+
+
+@pytest.fixture(scope="module")
+def program():
+    return run_program(stack_config("local"))
+
+
+@pytest.mark.parametrize("path", stack_files(), ids=lambda path: path.name)
+def test_every_stack_file_is_a_program_that_runs(path):
+    stack = path.name.split(".")[1]
+    assert run_program(stack_config(stack), stack).exports["endpoints"]
+
+
+def test_every_resource_has_the_explicit_provider(program):
+    custom = [r for r in program.resources if r.custom and not r.type.startswith("pulumi:")]
+    assert custom
+    assert all("pulumi:providers:isthmus::local" in resource.provider for resource in custom)
+
+
+def test_default_providers_are_disabled_in_every_stack():
+    for path in stack_files():
+        assert stack_config(path.name.split(".")[1])["pulumi:disable-default-providers"] == ["*"]
+
+
+def test_the_outputs_of_the_sites_and_the_link_become_the_launch(program):
+    launch = LaunchSpec.model_validate(program.one("isthmus:local:TrainingRun").inputs["launch"])
+    assert (launch.link.rate_mbps, launch.link.rtt_ms) == (98.5, 30.4)
+    assert {site.data_digest for site in launch.sites} == {"d" * 64}
+    relay = program.one("isthmus:local:Link").inputs["spec"]
+    listening = {(c["source"], c["destination"]): c["listen"] for c in relay["channels"] if c["purpose"] == "training"}
+    for site in launch.sites:
+        for peer, endpoint in site.peers.items():
+            assert endpoint.port == listening[site.name, peer]
+
+
+def test_the_link_leads_to_the_exchanges_and_replicas(program):
+    launch = LaunchSpec.model_validate(program.one("isthmus:local:TrainingRun").inputs["launch"])
+    replicas = {r.inputs["spec"]["site"]: r.inputs["spec"]["listen"]["port"] for r in program.of_type("isthmus:local:Replica")}
+    for channel in program.one("isthmus:local:Link").inputs["spec"]["channels"]:
+        site = channel["destination"]
+        expected = launch.site(site).listen.port if channel["purpose"] == "training" else replicas[site]
+        assert channel["target"]["port"] == expected
+
+
+def test_one_replica_and_one_gateway_a_site_with_its_own_certificate(program):
+    for replica in program.of_type("isthmus:local:Replica"):
+        spec = replica.inputs["spec"]
+        assert f"/{spec['site']}/key.pem" in spec["credentials"]["key"]
+    assert len(program.of_type("isthmus:local:Gateway")) == 2
+
+
+def test_every_gateway_prefers_its_own_site(program):
+    for gateway in program.of_type("isthmus:local:Gateway"):
+        bootstrap = json.loads(gateway.inputs["spec"]["bootstrap"])
+        (cluster,) = [c for c in bootstrap["static_resources"]["clusters"] if "load_assignment" in c]
+        localities = cluster["load_assignment"]["endpoints"]
+        (first,) = [group for group in localities if group.get("priority", 0) == 0]
+        assert first["locality"]["zone"] in gateway.name
+
+
+def test_another_recipe_changes_the_run_and_not_the_sites_or_the_link(program):
+    config = stack_config("local")
+    config["isthmus:training"] = {"recipe": "iris", "overrides": {"train.epochs": 2}}
+    other = run_program(config)
+
+    def inputs(run, kind):
+        return [resource.inputs for resource in run.of_type(f"isthmus:local:{kind}")]
+
+    for kind in ("Site", "Link", "SiteAuthority", "ModelRegistry"):
+        assert inputs(program, kind) == inputs(other, kind)
+    assert [i["identity"] for i in inputs(program, "DataShard")] == [i["identity"] for i in inputs(other, "DataShard")]
+    assert inputs(program, "TrainingRun")[0]["identity"] != inputs(other, "TrainingRun")[0]["identity"]
+
+
+def test_a_mistake_is_one_line_for_the_engine_to_show():
+    config = stack_config("local")
+    config["isthmus:training"] = {"recipe": "irsi"}
+    with pytest.raises(pulumi.RunError, match="'irsi' is unknown; choose one of"):
+        run_program(config)
+    config = stack_config("local")
+    config["isthmus:sites"] = [{"name": "aws-1", "kind": "aws"}]
+    config["isthmus:links"] = []
+    with pytest.raises(pulumi.RunError, match="cannot be built"):
+        run_program(config)
+
+
+def test_the_mocks_refuse_a_duplicate_and_an_unknown_function():
+    from tests.kit.program import StrictMocks
+
+    mocks = StrictMocks()
+    args = pulumi.runtime.MockResourceArgs("isthmus:platform:Site", "a", {}, "", "", custom=False)
+    mocks.new_resource(args)
+    with pytest.raises(AssertionError, match="duplicate"):
+        mocks.new_resource(args)
+    with pytest.raises(AssertionError, match="unknown function"):
+        mocks.call(pulumi.runtime.MockCallArgs("aws:index/getRegion:getRegion", {}, ""))

@@ -1,0 +1,123 @@
+"""The whole Pulumi program under mocks that are as strict as an engine with real providers."""
+
+import json
+import os
+import runpy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pulumi
+import yaml
+
+from infra.local.handlers import HANDLERS
+from infra.local.values import UNKNOWN
+from infra.settings import PROJECT, ROOT
+
+# What the mocked provider gives back beside a resource's inputs.
+LOCAL_OUTPUTS: dict[str, dict[str, Any]] = {
+    "isthmus:local:SiteAuthority": {"fingerprint": "f" * 64, "expires": "2030-01-01", "private_files": {"a/key.pem": "K"}},
+    "isthmus:local:Site": {"threads_per_worker": 1, "memory_bytes": 1 << 32},
+    "isthmus:local:DataShard": {"data_digest": "d" * 64, "samples": 60, "held_out_samples": 15},
+    "isthmus:local:Link": {"rate_mbps": 98.5, "rtt_ms": 30.4},
+    "isthmus:local:TrainingRun": {
+        "run_id": "iris-0123456789",
+        "model": "/runs/iris-0123456789/trained",
+        "manifest_digest": "a" * 64,
+        "metrics": {"accuracy": 0.97},
+        "samples": 7200,
+        "link_bytes": 1000,
+        "ddp_link_bytes": 400_000,
+    },
+    "isthmus:local:CompressedModel": {
+        "model": "/runs/x/compressed/model",
+        "manifest_digest": "b" * 64,
+        "before": 0.97,
+        "after": 0.96,
+    },
+    "isthmus:local:ModelVersion": {"version": "1", "page": "http://127.0.0.1:1/#/models", "model_digest": "c" * 64},
+    "isthmus:local:Report": {"page": "/runs/x/report.html", "page_digest": "e" * 64},
+}
+_HANDLERS = {handler.pulumi_type: handler for handler in HANDLERS}
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One resource as the program declared it."""
+
+    type: str
+    name: str
+    inputs: dict[str, Any]
+    provider: str
+    custom: bool
+
+
+@dataclass
+class StrictMocks(pulumi.runtime.Mocks):
+    """Refuses what an engine would refuse: a duplicate name of a type, an unknown function, an input that does not fit."""
+
+    resources: list[Registered] = field(default_factory=list)
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        if any((known.type, known.name) == (args.typ, args.name) for known in self.resources):
+            raise AssertionError(f"duplicate resource {args.typ} {args.name}")
+        if handler := _HANDLERS.get(args.typ):
+            faults = handler.faults(dict(args.inputs))
+            required = {key for key, value in handler.inputs.model_fields.items() if value.is_required()}
+            missing = required - args.inputs.keys()
+            if faults or missing:
+                raise AssertionError(f"{args.typ} {args.name}: {faults or f'missing inputs {missing}'}")
+        elif args.custom and not args.typ.startswith("pulumi:providers:"):
+            raise AssertionError(f"{args.typ} {args.name}: no provider of this program has this type")
+        self.resources.append(Registered(args.typ, args.name, dict(args.inputs), args.provider or "", bool(args.custom)))
+        return f"{args.name}-id", {**args.inputs, **LOCAL_OUTPUTS.get(args.typ, {}), "status": "ok"}
+
+    def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
+        raise AssertionError(f"the program calls an unknown function {args.token}")
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a run of the program declared and exported."""
+
+    resources: tuple[Registered, ...]
+    exports: dict[str, Any]
+
+    def of_type(self, kind: str) -> list[Registered]:
+        return [resource for resource in self.resources if resource.type == kind]
+
+    def one(self, kind: str) -> Registered:
+        (resource,) = self.of_type(kind)
+        return resource
+
+
+def run_program(config: dict[str, Any], stack: str = "local") -> Program:
+    """Run the real `infra/__main__.py` with a stack's `config:` mapping."""
+    mocks = StrictMocks()
+    values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
+    exports: dict[str, Any] = {}
+
+    @pulumi.runtime.test
+    def run() -> Any:
+        with mock.patch.object(pulumi, "export", exports.__setitem__):
+            runpy.run_path(str(ROOT / "infra"), run_name="__main__")
+        return pulumi.Output.from_input(exports).apply(exports.update)
+
+    pulumi.runtime.set_mocks(mocks, PROJECT, stack, preview=False)
+    with mock.patch.dict(os.environ, {"PULUMI_CONFIG": json.dumps(values)}):
+        run()
+    return Program(tuple(mocks.resources), exports)
+
+
+def stack_config(stack: str) -> dict[str, Any]:
+    """The `config:` mapping of a real stack file."""
+    document = yaml.safe_load((ROOT / "stacks" / f"Pulumi.{stack}.yaml").read_text(encoding="utf-8"))
+    return dict(document["config"])
+
+
+def stack_files() -> list[Path]:
+    return sorted((ROOT / "stacks").glob("Pulumi.*.yaml"))
+
+
+__all__ = ["LOCAL_OUTPUTS", "UNKNOWN", "Program", "Registered", "StrictMocks", "run_program", "stack_config", "stack_files"]

@@ -1,0 +1,123 @@
+"""What a training run tells: lines for a person at the console, and `events.jsonl` for programs."""
+
+from pathlib import Path
+from typing import Protocol
+
+from workloads.spec.errors import UserError
+from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
+from workloads.spec.recipe import TrainSpec
+
+EVENTS = "events.jsonl"
+
+_RULE = "─" * 32
+_METRIC_LABELS = {"accuracy": "acc", "bits_per_byte": "bits/byte"}
+
+
+class Hook(Protocol):
+    """Is told what happens at a site, in order."""
+
+    def round_started(self, number: int) -> None:
+        """Round `number`, counted from 1, is next."""
+
+    def step(self, event: StepEvent) -> None:
+        """An inner step was made."""
+
+    def round_committed(self, event: RoundEvent) -> None:
+        """All sites have merged."""
+
+    def note(self, event: NoteEvent) -> None:
+        """Something out of the ordinary."""
+
+
+class Console:
+    """Progress for a person, on standard output."""
+
+    def __init__(self, train: TrainSpec) -> None:
+        self._train = train
+        self._epoch = 0
+
+    def round_started(self, number: int) -> None:
+        """The epoch with its rule, if it is a new one, and the batch."""
+        epoch, batch = divmod(number - 1, self._train.rounds_per_epoch)
+        if epoch + 1 != self._epoch:
+            self._epoch = epoch + 1
+            _say(f"Epoch {self._epoch}/{self._train.epochs}")
+            _say(_RULE)
+        _say(f"Batch {batch + 1}/{self._train.rounds_per_epoch}")
+
+    def step(self, event: StepEvent) -> None:
+        """Steps are too many to be read."""
+
+    def round_committed(self, event: RoundEvent) -> None:
+        """Loss, metric and time of the round."""
+        metrics = "".join(f" - {_METRIC_LABELS.get(name, name)}: {value:.4f}" for name, value in event.metrics.items())
+        _say(f"- loss: {event.loss:.4f}{metrics}")
+        _say(f"- time: {event.seconds:.2f}s")
+
+    def note(self, event: NoteEvent) -> None:
+        """One line."""
+        _say(f"{event.site}: {event.text}")
+
+
+class EventLog:
+    """Appends to `events.jsonl`. Steps and rounds that a resumed run makes again are there once."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path = path
+        _drop_torn_line(path)
+        self._file = path.open("a", encoding="utf-8")
+
+    def rewind(self, number: int, step: int) -> None:
+        """Forget rounds after `number` and steps after `step`: they will be made again."""
+        self._file.close()
+        kept = [event for event in read_events(self._path) if not _is_after(event, number, step)]
+        scratch = self._path.with_suffix(".tmp")
+        scratch.write_text("".join(event.model_dump_json() + "\n" for event in kept), encoding="utf-8")
+        scratch.replace(self._path)
+        self._file = self._path.open("a", encoding="utf-8")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def round_started(self, number: int) -> None:
+        """Not an event: the steps that follow say so."""
+
+    def step(self, event: StepEvent) -> None:
+        """Append the event."""
+        self._append(event)
+
+    def round_committed(self, event: RoundEvent) -> None:
+        """Append the event."""
+        self._append(event)
+
+    def note(self, event: NoteEvent) -> None:
+        """Append the event."""
+        self._append(event)
+
+    def _append(self, event: StepEvent | RoundEvent | NoteEvent) -> None:
+        try:
+            self._file.write(event.model_dump_json() + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self._path}: {error.strerror}; make room and run `make up` again") from None
+
+
+def _is_after(event: StepEvent | RoundEvent | NoteEvent, number: int, step: int) -> bool:
+    if isinstance(event, StepEvent):
+        return event.step > step
+    return isinstance(event, RoundEvent) and event.round > number
+
+
+def _drop_torn_line(path: Path) -> None:
+    """A kill may have torn the last line; what is appended next must not become part of it."""
+    if not path.exists():
+        return
+    content = path.read_bytes()
+    if not content.endswith(b"\n"):
+        path.write_bytes(content[: content.rfind(b"\n") + 1])
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)  # noqa: T201 - the console is the interface
