@@ -41,7 +41,14 @@ class ProcessRecord(Frozen):
 def child_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """Environment of a child: a short list of our own, one thread a library, and `extra`."""
     base = {key: os.environ[key] for key in _PASSED_ON if key in os.environ}
-    return {**base, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **(extra or {})}
+    return {
+        **base,
+        "PYTHONPATH": str(ROOT),
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": "1",
+        "HF_HUB_OFFLINE": "1",
+        **(extra or {}),
+    }
 
 
 def find(folder: Path) -> psutil.Process | None:

@@ -1,0 +1,222 @@
+"""Whole sites: processes that train, merge, die, come back and publish."""
+
+import re
+import signal
+import socket
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from tests.kit.worlds import TWO_SITES, SiteProcess, make_launch, run_sites, small_recipe
+from workloads.spec.artifact import ArtifactManifest, RunResult
+from workloads.spec.errors import USER_ERROR_EXIT, UserError
+from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
+from workloads.spec.launch import LaunchSpec
+from workloads.trainer import disk
+from workloads.trainer.model import load_model
+from workloads.trainer.parallelise import rank_batch
+from workloads.trainer.summary import SiteSummary
+from workloads.trainer.train import train_site
+from workloads.trainer.world import World
+
+ROUNDS, STEPS_A_ROUND, BATCH = 6, 4, 12
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run of two sites that nothing happened to: its folder, its launch and what the sites said."""
+    folder = tmp_path_factory.mktemp("finished")
+    launch = make_launch(small_recipe("iris"), folder)
+    return folder, launch, run_sites(launch)
+
+
+def summaries(folder):
+    return [SiteSummary.load(folder / site / "work" / "evaluation.json") for site in TWO_SITES]
+
+
+def events(folder, site, kind):
+    return [event for event in read_events(folder / site / "work" / "events.jsonl") if isinstance(event, kind)]
+
+
+def test_all_sites_end_with_the_same_outer_state(finished):
+    folder, _, _ = finished
+    first, second = summaries(folder)
+    assert first.outer_state_digest == second.outer_state_digest
+    assert first.tally != second.tally
+
+
+def test_the_result_says_what_was_done(finished):
+    folder, _, _ = finished
+    result = RunResult.load(folder / "output" / "result.json")
+    steps = ROUNDS * STEPS_A_ROUND
+    assert (result.rounds, result.steps, result.samples) == (ROUNDS, steps, 2 * steps * BATCH)
+    assert result.parameters == 4 * 10 + 10 + 10 * 3 + 3
+    assert result.bytes_ddp == 4 * result.parameters * steps
+    assert result.resumed_at_round == 0
+    assert set(result.bytes_sent) == set(TWO_SITES)
+    assert all(0 < payload <= result.wire_bytes_sent[site] for site, payload in result.bytes_sent.items())
+    assert result.metrics["majority_accuracy"] == pytest.approx(1 / 3)
+
+
+def test_the_artefact_is_whole_and_usable(finished):
+    folder, _, _ = finished
+    trained = folder / "output" / "trained"
+    manifest = ArtifactManifest.load(trained / "manifest.json")
+    manifest.verify(trained)
+    assert set(manifest.files) == {"model.safetensors", "recipe.json", "labels.json"}
+    assert manifest.digest() == RunResult.load(folder / "output" / "result.json").manifest_digest
+    model, recipe = load_model(trained)
+    assert recipe == small_recipe("iris")
+    assert model(torch.zeros(2, 4)).shape == (2, 3)
+
+
+def test_each_step_and_round_is_an_event(finished):
+    folder, _, _ = finished
+    for site in TWO_SITES:
+        assert [event.step for event in events(folder, site, StepEvent)] == list(range(1, ROUNDS * STEPS_A_ROUND + 1))
+        rounds = events(folder, site, RoundEvent)
+        assert [(event.round, event.epoch) for event in rounds] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
+        assert all(set(event.metrics) == {"accuracy"} for event in rounds)
+
+
+def test_the_console_shows_epochs_and_batches(finished):
+    _, _, said = finished
+    classic = r"Batch \d/3\n- loss: \d\.\d{4} - acc: \d\.\d{4}\n- time: \d+\.\d\ds\n"
+    epochs = "".join(rf"Epoch {epoch}/2\n─+\n(?:{classic}){{3}}" for epoch in (1, 2))
+    for output in said.values():
+        assert re.search(epochs, output), output
+
+
+def test_a_finished_run_is_left_as_it_is(finished):
+    folder, launch, _ = finished
+    before = (folder / "output" / "result.json").stat().st_mtime_ns
+    status, output, errors = SiteProcess(launch, "aws-1").finish()
+    assert (status, output, errors) == (0, "aws-1: run test-run is finished already\n", "")
+    assert (folder / "output" / "result.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("victim", TWO_SITES)
+def test_a_site_that_is_killed_and_comes_back_changes_nothing(finished, tmp_path, victim):
+    undisturbed, _, _ = finished
+    launch = make_launch(small_recipe("iris"), tmp_path)
+    survivor = next(site for site in TWO_SITES if site != victim)
+    other = SiteProcess(launch, survivor)
+    status, _, _ = SiteProcess(launch, victim, kill_at_step=3 * STEPS_A_ROUND + 2).finish()
+    assert status == -signal.SIGKILL
+    status, output, errors = SiteProcess(launch, victim).finish()
+    assert status == 0, errors
+    assert "note: training resumes after round 3 of 6" in output
+    assert other.finish()[0] == 0
+    assert_same_outcome(undisturbed, tmp_path)
+    assert RunResult.load(tmp_path / "output" / "result.json").resumed_at_round == 3
+
+
+def test_all_sites_resume_from_the_newest_round_that_each_has(finished, tmp_path):
+    undisturbed, _, _ = finished
+    launch = make_launch(small_recipe("iris"), tmp_path)
+    killed = [SiteProcess(launch, site, kill_at_step=step) for site, step in zip(TWO_SITES, (14, 15), strict=True)]
+    assert [process.finish()[0] for process in killed] == [-signal.SIGKILL] * 2
+    newest = tmp_path / "os-1" / "work" / "checkpoints" / "round-000003" / "state.safetensors"
+    newest.write_bytes(newest.read_bytes()[:-8])
+    said = run_sites(launch)
+    assert "note: checkpoint of round 3 is not used: state.safetensors is corrupt" in said["os-1"]
+    assert all("note: training resumes after round 2 of 6" in output for output in said.values())
+    assert any("corrupt" in event.text for event in events(tmp_path, "os-1", NoteEvent))
+    assert_same_outcome(undisturbed, tmp_path)
+
+
+def assert_same_outcome(undisturbed, folder):
+    """Bit-identical: outer state, weights, and every step's loss."""
+    assert [s.outer_state_digest for s in summaries(folder)] == [s.outer_state_digest for s in summaries(undisturbed)]
+    weights, again = (load_file(place / "output" / "trained" / "model.safetensors") for place in (undisturbed, folder))
+    assert all(torch.equal(weights[name], again[name]) for name in weights)
+    for site in TWO_SITES:
+        steps, steps_again = (
+            [(event.step, event.loss) for event in events(place, site, StepEvent)] for place in (undisturbed, folder)
+        )
+        assert steps == steps_again
+
+
+def test_a_site_of_two_workers_trains_as_one_does(tmp_path):
+    weights = {}
+    for workers in (1, 2):
+        folder = tmp_path / str(workers)
+        run_sites(make_launch(small_recipe("iris"), folder, ("aws-1",), workers=workers), ("aws-1",), workers=workers)
+        weights[workers] = load_file(folder / "output" / "trained" / "model.safetensors")
+    for name in weights[1]:
+        torch.testing.assert_close(weights[1][name], weights[2][name])
+
+
+def test_a_stopped_site_ends_promptly_and_not_well(tmp_path):
+    site = SiteProcess(make_launch(small_recipe("iris"), tmp_path), "aws-1")
+    site.await_line("waiting for os-1")
+    site.stop(signal.SIGTERM)
+    assert site.finish()[0] == -signal.SIGTERM
+
+
+def test_an_outage_is_trained_through_and_nothing_is_lost(tmp_path):
+    launch = make_launch(small_recipe("iris"), tmp_path, round_deadline_s=0.2)
+    other = SiteProcess(launch, "os-1")
+    SiteProcess(launch, "aws-1", kill_at_step=2 * STEPS_A_ROUND + 1).finish()
+    other.await_line("note: round 3: no word from every site within 0.2 s; training on alone until the link is back")
+    status, _, errors = SiteProcess(launch, "aws-1").finish()
+    assert status == 0, errors
+    assert other.finish()[0] == 0
+    first, second = summaries(tmp_path)
+    assert first.outer_state_digest == second.outer_state_digest
+    assert second.samples > ROUNDS * STEPS_A_ROUND * BATCH
+    assert RunResult.load(tmp_path / "output" / "result.json").samples == first.samples + second.samples
+
+
+def test_a_mistake_is_one_line_and_exit_2(tmp_path):
+    status, output, errors = SiteProcess(make_launch(small_recipe("iris"), tmp_path, ("aws-1",)), "nowhere").finish()
+    assert (status, output) == (USER_ERROR_EXIT, "")
+    assert errors == "error: --site 'nowhere' is not in the run; choose one of aws-1\n"
+
+
+def train(launch):
+    train_site(launch, launch.sites[0])
+
+
+@pytest.fixture
+def alone(tmp_path):
+    """A launch of one site, whose rounds need no other."""
+    return LaunchSpec.load(make_launch(small_recipe("iris"), tmp_path, ("aws-1",)))
+
+
+def test_a_site_without_data_is_refused(alone):
+    (alone.sites[0].data / "manifest.json").unlink()
+    with pytest.raises(UserError, match="the site has no data"):
+        train(alone)
+
+
+def test_a_port_in_use_is_refused(alone):
+    listen = alone.sites[0].listen
+    with socket.create_server((listen.host, listen.port)), pytest.raises(UserError, match=str(listen.port)):
+        train(alone)
+
+
+def test_workers_that_are_not_there_are_refused(alone):
+    two_workers = alone.sites[0].model_copy(update={"workers": 2})
+    with pytest.raises(UserError, match="1 processes were started for 2 workers"):
+        train(alone.model_copy(update={"sites": (two_workers,)}))
+
+
+def test_a_batch_that_workers_cannot_share_is_refused():
+    with pytest.raises(UserError, match=r"train\.inner\.batch 12 cannot be shared equally by 5 workers"):
+        rank_batch(12, World(0, 5, torch.device("cpu")))
+
+
+def test_a_loss_that_is_no_number_is_refused(tmp_path):
+    recipe = small_recipe("iris", {"train.inner.optimizer": "sgd", "train.inner.lr": 1e30})
+    with pytest.raises(UserError, match=r"site aws-1: loss is (nan|inf) at step \d; lower train\.inner\.lr 1e\+30"):
+        train(LaunchSpec.load(make_launch(recipe, tmp_path, ("aws-1",))))
+
+
+def test_a_full_disk_leaves_the_checkpoints_there_are(alone, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(UserError, match="the checkpoint of round 1 needs"):
+        patch.setattr(disk, "RESERVE_BYTES", 1 << 62)
+        train(alone)
+    train(alone)
+    assert RunResult.load(alone.output / "result.json").rounds == ROUNDS
