@@ -4,6 +4,7 @@ import argparse
 import os
 from pathlib import Path
 
+from workloads.registry.lineage import verified_lineage
 from workloads.spec.errors import run_command
 from workloads.spec.launch import RegisterLaunch
 
@@ -23,10 +24,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m workloads.registry", description="Sign and register a model.")
     parser.add_argument("spec", type=Path, help="a RegisterLaunch as JSON")
     launch = RegisterLaunch.load(parser.parse_args().spec)
+    lineage = verified_lineage(launch)
     os.environ.update(CLIENT_ENVIRONMENT)
     from workloads.registry.registration import register  # noqa: PLC0415 - after the environment that MLflow reads
 
-    result = register(launch)
+    result = register(launch, lineage)
     print(f"registered {result.name} version {result.version} as @{result.alias}: {result.url}", flush=True)  # noqa: T201
 
 

@@ -9,36 +9,32 @@ from mlflow.entities import Metric, Param, RunStatus
 from mlflow.exceptions import MlflowException, RestException
 from pydantic import JsonValue
 
+from workloads.registry.lineage import MODEL_DIGEST_TAG, Lineage
 from workloads.registry.signing import sign
-from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, RegisterResult
+from workloads.spec.artifact import MANIFEST, RESULT, RegisterResult
 from workloads.spec.errors import UserError
+from workloads.spec.launch import RegisterLaunch
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-    from workloads.spec.launch import RegisterLaunch
 
-MODEL_DIGEST_TAG = "isthmus.model_digest"
-
-
-def register(launch: "RegisterLaunch") -> RegisterResult:
+def register(launch: RegisterLaunch, lineage: Lineage) -> RegisterResult:
     """Sign `launch.model`, register it under the recipe's name and point the alias at it.
 
     The digest of the model's manifest is its identity: a model that is registered already keeps its version, and a
     registration that was interrupted goes on with the run that it had made.
 
     Raises:
-        UserError: a file of either artefact was changed, the two do not belong together, the key cannot be read, or
-            the registry does not answer or refuses.
+        UserError: the key cannot be read, or the registry does not answer or refuses.
     """
     started = time.monotonic()
-    manifest = _verified_lineage(launch)
-    sign(launch.model, launch.signing_key)
     if not launch.registry.startswith(("http://", "https://")):
         raise UserError(f"registry {launch.registry!r} is not an http(s) URL; give the address of an MLflow server")
+    sign(launch.model, launch.signing_key)
     try:
-        version = _registered_version(launch, manifest)
+        version = _registered_version(launch, lineage)
     except RestException as error:
         reason = " ".join(str(error).split())[:300]
         raise UserError(f"registry {launch.registry} refused: {reason}; its log says more") from None
@@ -50,44 +46,29 @@ def register(launch: "RegisterLaunch") -> RegisterResult:
         alias=launch.alias,
         run_id=version.run_id,
         url=f"{launch.registry.rstrip('/')}/#/models/{launch.recipe.name}/versions/{version.version}",
-        model_digest=manifest.digest(),
+        model_digest=lineage.compressed.digest(),
         wall_s=time.monotonic() - started,
     )
     result.save(launch.output / RESULT)
     return result
 
 
-def _verified_lineage(launch: "RegisterLaunch") -> ArtifactManifest:
-    trained = ArtifactManifest.load(launch.trained / MANIFEST)
-    trained.verify(launch.trained)
-    manifest = ArtifactManifest.load(launch.model / MANIFEST)
-    manifest.verify(launch.model)
-    if trained.digest() not in manifest.parents:
-        raise UserError(
-            f"{launch.model} was made from {', '.join(manifest.parents) or 'nothing known'}, not from {launch.trained} "
-            f"({trained.digest()}); compress that model again"
-        )
-    return manifest
-
-
-def _registered_version(launch: "RegisterLaunch", manifest: ArtifactManifest) -> "ModelVersion":
+def _registered_version(launch: RegisterLaunch, lineage: Lineage) -> "ModelVersion":
     client = MlflowClient(tracking_uri=launch.registry, registry_uri=launch.registry)
     name = launch.recipe.name
-    same_digest = f"`{MODEL_DIGEST_TAG}` = '{manifest.digest()}'"
-    known = client.search_model_versions(f"name = '{name}' and tag.{same_digest}")
-    version = known[0] if known else _new_version(client, launch, manifest, same_digest)
+    same_digest = f"tag.`{MODEL_DIGEST_TAG}` = '{lineage.compressed.digest()}'"
+    known = client.search_model_versions(f"name = '{name}' and {same_digest}")
+    version = known[0] if known else _new_version(client, launch, lineage, same_digest)
     client.set_registered_model_alias(name, launch.alias, version.version)
     return version
 
 
-def _new_version(
-    client: MlflowClient, launch: "RegisterLaunch", manifest: ArtifactManifest, same_digest: str
-) -> "ModelVersion":
-    name, tags = launch.recipe.name, lineage_tags(manifest)
+def _new_version(client: MlflowClient, launch: RegisterLaunch, lineage: Lineage, same_digest: str) -> "ModelVersion":
+    name, tags = launch.recipe.name, lineage.tags()
     experiment = _experiment_id(client, name)
-    started_runs = client.search_runs([experiment], f"tag.{same_digest}", max_results=1)
-    run = started_runs[0] if started_runs else client.create_run(experiment, run_name=manifest.run_id, tags=tags)
-    _log(client, run, launch, manifest)
+    begun = client.search_runs([experiment], same_digest, max_results=1)
+    run = begun[0] if begun else client.create_run(experiment, run_name=lineage.compressed.run_id, tags=tags)
+    _log(client, run, launch, lineage)
     client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FINISHED))
     try:
         client.create_registered_model(name, description=launch.recipe.description)
@@ -106,16 +87,15 @@ def _experiment_id(client: MlflowClient, name: str) -> str:
     return str(client.get_experiment_by_name(name).experiment_id)
 
 
-def _log(client: MlflowClient, run: "Run", launch: "RegisterLaunch", manifest: ArtifactManifest) -> None:
+def _log(client: MlflowClient, run: "Run", launch: RegisterLaunch, lineage: Lineage) -> None:
     run_id = run.info.run_id
-    trained = ArtifactManifest.load(launch.trained / MANIFEST)
     now_ms = time.time_ns() // 1_000_000
     client.log_batch(
         run_id,
         params=[Param(key, str(value)) for key, value in _flat(launch.recipe.model_dump(mode="json"))],
         metrics=[
             Metric(f"{stage.kind}.{key}", float(value), now_ms, 0)
-            for stage in (trained, manifest)
+            for stage in (lineage.trained, lineage.compressed)
             for key, value in {**stage.metrics, "parameters": stage.parameters}.items()
         ],
     )
@@ -123,20 +103,8 @@ def _log(client: MlflowClient, run: "Run", launch: "RegisterLaunch", manifest: A
     client.log_artifacts(run_id, str(launch.model), "model")
 
 
-def lineage_tags(manifest: ArtifactManifest) -> dict[str, str]:
-    """Where a model comes from, as tags: recipe, code, data of each site, training run and parent artefacts."""
-    return {
-        MODEL_DIGEST_TAG: manifest.digest(),
-        "isthmus.run_id": manifest.run_id,
-        "isthmus.recipe": manifest.recipe,
-        "isthmus.recipe_digest": manifest.recipe_digest,
-        "isthmus.code_version": manifest.code_version,
-        "isthmus.parents": ",".join(manifest.parents),
-        **{f"isthmus.data_digest.{site}": digest for site, digest in manifest.data_digests.items()},
-    }
-
-
 def _flat(value: JsonValue, prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
+    """Leaves of nested mappings with their dotted keys."""
     if isinstance(value, dict):
         for key, child in value.items():
             yield from _flat(child, f"{prefix}.{key}" if prefix else key)

@@ -3,6 +3,7 @@
 A shard is reduced to sums and counts where it lies; only those are combined, so data never leaves its site.
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,7 +35,7 @@ class Score(Frozen):
         """`loss` in nats a target, and `accuracy` or `bits_per_byte`; all targets are paid for, bytes are counted."""
         count = sum(self.targets)
         if isinstance(recipe.data, TextData):
-            return {"bits_per_byte": self.nats / np.log(2) / sum(self.targets[:BEGIN]), "loss": self.nats / count}
+            return {"bits_per_byte": self.nats / math.log(2) / sum(self.targets[:BEGIN]), "loss": self.nats / count}
         return {"accuracy": self.correct / count, "loss": self.nats / count}
 
 

@@ -41,9 +41,9 @@ class Console:
         epoch, batch = divmod(number - 1, self._train.rounds_per_epoch)
         if epoch + 1 != self._epoch:
             self._epoch = epoch + 1
-            _say(f"Epoch {self._epoch}/{self._train.epochs}")
-            _say(_RULE)
-        _say(f"Batch {batch + 1}/{self._train.rounds_per_epoch}")
+            self.say(f"Epoch {self._epoch}/{self._train.epochs}")
+            self.say(_RULE)
+        self.say(f"Batch {batch + 1}/{self._train.rounds_per_epoch}")
 
     def step(self, event: StepEvent) -> None:
         """Steps are too many to be read."""
@@ -51,12 +51,17 @@ class Console:
     def round_committed(self, event: RoundEvent) -> None:
         """Loss, metric and time of the round."""
         metrics = "".join(f" - {_METRIC_LABELS.get(name, name)}: {value:.4f}" for name, value in event.metrics.items())
-        _say(f"- loss: {event.loss:.4f}{metrics}")
-        _say(f"- time: {event.seconds:.2f}s")
+        self.say(f"- loss: {event.loss:.4f}{metrics}")
+        self.say(f"- time: {event.seconds:.2f}s")
 
     def note(self, event: NoteEvent) -> None:
         """One line."""
-        _say(f"{event.site}: {event.text}")
+        self.say(f"note: {event.text}")
+
+    @staticmethod
+    def say(line: str) -> None:
+        """One line, at once."""
+        print(line, flush=True)  # noqa: T201 - the console is the interface
 
 
 class EventLog:
@@ -117,7 +122,3 @@ def _drop_torn_line(path: Path) -> None:
     content = path.read_bytes()
     if not content.endswith(b"\n"):
         path.write_bytes(content[: content.rfind(b"\n") + 1])
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)  # noqa: T201 - the console is the interface

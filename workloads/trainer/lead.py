@@ -15,8 +15,7 @@ from workloads.trainer.hooks import EVENTS, Console, EventLog, Hook
 from workloads.trainer.state import flatten
 from workloads.trainer.summary import SiteSummary, await_summaries, summary_path
 
-_BYTES_PER_VALUE = 4
-_FRAME_OVERHEAD_BYTES = 1 << 16
+_LOOK_AGAIN_S = 1.0
 
 
 class Lead:
@@ -27,11 +26,13 @@ class Lead:
     ) -> None:
         self._launch = launch
         self._site = site
+        self._others = [peer for peer in launch.sites if peer.name != site.name]
         self._store = store
         self._exchange = exchange
+        self._console = Console(launch.recipe.train)
         self._log = EventLog(site.work / EVENTS)
         self._start = Progress()
-        self.hooks: tuple[Hook, ...] = (Console(launch.recipe.train), self._log)
+        self.hooks: tuple[Hook, ...] = (self._console, self._log)
         self.synchronizer = Synchronizer(
             site=site.name,
             sites=[peer.name for peer in launch.sites],
@@ -47,9 +48,11 @@ class Lead:
     def agree_on_round(self) -> int:
         """The newest round that every site has a usable checkpoint of, 0 for none; waits for all sites."""
         usable = self._store.usable_rounds(self.note)
-        peers = ", ".join(self._site.peers)
-        if peers:
-            self.note(f"waiting for {peers}")
+        last = self._launch.recipe.train.rounds
+        if usable[-1:] == [last] and self._others_are_done():
+            return last  # they may be gone
+        if self._others:
+            self._console.say(f"waiting for {', '.join(peer.name for peer in self._others)}")
         return self._exchange.rendezvous(usable, None)
 
     def resume(self, progress: Progress, outer: Mapping[str, Tensor] | None) -> None:
@@ -58,11 +61,9 @@ class Lead:
         self._store.discard_after(progress.round)
         self._log.rewind(progress.round, progress.step)
         self._start = progress
-        if outer is None:
-            self.note("training starts")
-            return
-        self.synchronizer.load_state_dict(dict(outer))
-        self.note(f"training resumes after round {progress.round} of {self._launch.recipe.train.rounds}")
+        if outer is not None:
+            self.synchronizer.load_state_dict(dict(outer))
+            self.note(f"training resumes after round {progress.round} of {self._launch.recipe.train.rounds}")
 
     def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
         """Make a state durable."""
@@ -76,6 +77,8 @@ class Lead:
 
     def conclude(self, progress: Progress, sums: Tally, peak_memory_bytes: int) -> dict[str, SiteSummary]:
         """Leave this site's summary and wait for the others', serving them what they still need meanwhile."""
+        while not (self._exchange.drain(_LOOK_AGAIN_S) or self._others_are_done()):
+            pass
         final = self._with_wire_bytes(progress)
         SiteSummary(
             run_id=self._launch.run_id,
@@ -93,6 +96,9 @@ class Lead:
             peak_memory_bytes=peak_memory_bytes,
         ).save(summary_path(self._site))
         return await_summaries(self._launch.sites)
+
+    def _others_are_done(self) -> bool:
+        return all(summary_path(peer).is_file() for peer in self._others)
 
     def _with_wire_bytes(self, progress: Progress) -> Progress:
         wire_bytes = self._start.wire_bytes_sent + self._exchange.wire_bytes_sent
@@ -113,7 +119,7 @@ def open_lead(launch: LaunchSpec, site: SiteLaunch, model: nn.Module, store: Che
         listen=site.listen,
         peers=site.peers,
         credentials=site.credentials,
-        max_frame_bytes=_BYTES_PER_VALUE * initial.numel() + _FRAME_OVERHEAD_BYTES,
+        max_frame_bytes=initial.nbytes,
     )
     exchange.start()
     with closing(exchange), closing(Lead(launch, site, store, exchange, initial)) as lead:

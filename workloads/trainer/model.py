@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from workloads.spec.errors import UserError
 from workloads.spec.recipe import MlpModel, Recipe, TextData, TransformersModel
 from workloads.trainer.evaluation import Predict
+from workloads.trainer.finished import RECIPE
 from workloads.trainer.shard_files import LABELS
 from workloads.trainer.tokenizer import BEGIN, END, VOCABULARY, save_tokenizer
 
 WEIGHTS = "model.safetensors"
-RECIPE = "recipe.json"
 
 
 class Mlp(nn.Module):
@@ -94,14 +94,15 @@ def load_model(folder: Path) -> tuple[nn.Module, Recipe]:
 
 
 def _build_transformer(recipe: Recipe, spec: TransformersModel) -> nn.Module:
+    from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415
     from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 - seconds that tables need not wait
 
-    settings = dict(spec.config)
+    settings: dict[str, Any] = {"bos_token_id": BEGIN, "eos_token_id": END, "use_cache": False, **spec.config}
     kind = settings.pop("model_type", None)
     try:
-        config = AutoConfig.for_model(str(kind), bos_token_id=BEGIN, eos_token_id=END, use_cache=False, **settings)
+        config = AutoConfig.for_model(str(kind), **settings)
         model = AutoModelForCausalLM.from_config(config)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, StrictDataclassError) as error:
         raise UserError(
             f"model.config of kind {kind!r}: {' '.join(str(error).split())[:200]}; mend the recipe"
         ) from None

@@ -14,6 +14,7 @@ from workloads.spec.launch import LaunchSpec, SiteLaunch
 from workloads.trainer.checkpoint import CheckpointStore, Progress
 from workloads.trainer.data import open_data
 from workloads.trainer.evaluation import tally
+from workloads.trainer.finished import training_facts
 from workloads.trainer.lead import Lead, open_lead
 from workloads.trainer.loop import RoundLoop, Site
 from workloads.trainer.model import build_model, predictor
@@ -91,7 +92,12 @@ def _check_workers(site: SiteLaunch, world: World) -> None:
 
 def _identity(launch: LaunchSpec, site: SiteLaunch) -> str:
     """What a checkpoint must agree on to be of use: everything that the course of training depends on."""
-    facts = [launch.recipe.digest(), site.name, site.workers, [[peer.name, peer.data_digest] for peer in launch.sites]]
+    facts = [
+        training_facts(launch.recipe),
+        site.name,
+        site.workers,
+        [[peer.name, peer.data_digest] for peer in launch.sites],
+    ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 

@@ -63,13 +63,7 @@ class ServiceHandler(Handler[ServiceInputs[Any]]):
             await _free(endpoint, inputs.folder.name)
         spec = inputs.folder / "spec.json"
         inputs.spec.save(spec)
-        await start_service(
-            inputs.folder, self.command(inputs, spec), lambda: self.ready(inputs.spec), environment=self.environment()
-        )
-
-    def environment(self) -> dict[str, str]:
-        """Variables beyond the short list that every child gets."""
-        return {}
+        await start_service(inputs.folder, self.command(inputs, spec), lambda: self.ready(inputs.spec))
 
     async def outputs(self, inputs: ServiceInputs[Any]) -> State:
         """What dependents may use beyond the inputs, asked for once the service is ready."""
@@ -129,22 +123,13 @@ class RegistryHandler(ServiceHandler):
     pulumi_type = "isthmus:local:ModelRegistry"
     inputs = ServiceInputs[RegistrySpec]
 
-    def environment(self) -> dict[str, str]:
-        return {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-
     def listens(self, spec: RegistrySpec) -> tuple[Endpoint, ...]:
         return (spec.listen,)
 
     def command(self, inputs: ServiceInputs[RegistrySpec], spec: Path) -> list[str]:
         del spec
-        store, listen = inputs.spec.store, inputs.spec.listen
-        store.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return [
-            *(sys.executable, "-m", "mlflow", "server"),
-            *("--host", listen.host, "--port", str(listen.port), "--workers", "1"),
-            *("--backend-store-uri", f"sqlite:///{store / 'mlflow.db'}"),
-            *("--artifacts-destination", str(store / "artifacts")),
-        ]
+        port, store = str(inputs.spec.listen.port), str(inputs.spec.store)
+        return [sys.executable, "-m", "workloads.registry.server", "--port", port, "--folder", store]
 
     async def ready(self, spec: RegistrySpec) -> bool:
         return await answers(f"http://{spec.listen}/health")

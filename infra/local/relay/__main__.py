@@ -1,41 +1,33 @@
-"""`python -m infra.local.relay SPEC.json`: be the link until told to end."""
+"""`python -m infra.local.relay SPEC`: the emulated WAN, until SIGTERM."""
 
 import asyncio
 import signal
 import sys
 from pathlib import Path
 
-from infra.local.relay.control import Control
+from infra.local.relay.control import control
 from infra.local.relay.server import Relay
 from workloads.spec.errors import UserError, run_command
 from workloads.spec.launch import RelaySpec
 
 
-async def serve(spec: RelaySpec) -> None:
-    """Carry until SIGTERM or SIGINT. Raises `UserError` when a port is in use."""
-    ending = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, ending.set)
-    relay = Relay(spec)
-    await relay.start()
-    try:
-        control = Control(relay, spec.control)
-    except OSError as error:
-        await relay.close()
-        raise UserError(
-            f"port {spec.control} for the link's control: {error.strerror}; set isthmus:local.base_port"
-        ) from None
-    await ending.wait()
-    await asyncio.to_thread(control.close)
-    await relay.close()
-
-
 def main() -> None:
-    """Raises `UserError` for a wrong call."""
+    """Raises `UserError` for a spec that does not fit and a port that is in use."""
     if len(sys.argv) != 2:
-        raise UserError("usage: python -m infra.local.relay SPEC.json")
-    asyncio.run(serve(RelaySpec.load(Path(sys.argv[1]))))
+        raise UserError(f"usage: python -m infra.local.relay SPEC.json, got {len(sys.argv) - 1} arguments")
+    asyncio.run(_serve(RelaySpec.load(Path(sys.argv[1]))))
+
+
+async def _serve(spec: RelaySpec) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
+    async with Relay(spec) as relay:
+        with control(relay, spec.control):  # last: who sees it answer may use every channel
+            sites = " - ".join(sorted({channel.source for channel in spec.channels}))
+            say = f"link {sites}: {spec.rate_mbps:g} Mbit/s, {spec.rtt_ms:g} ms round trip, control on {spec.control}"
+            print(say, flush=True)  # noqa: T201 - the first line of the log
+            await stopped.wait()
 
 
 if __name__ == "__main__":

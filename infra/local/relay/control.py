@@ -1,74 +1,105 @@
-"""The link's switch: a small HTTP server on loopback."""
+"""The relay's control port: GET /status and POST /outage, JSON, on loopback."""
 
 import asyncio
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import TypeVar
 
-from infra.local.relay.server import Relay
+from pydantic import ValidationError
+
+from infra.local.relay.server import LOOPBACK, Relay
+from infra.local.relay.status import LinkStatus, Outage
+from workloads.spec.errors import UserError, explain
 
 _MAX_BODY = 4096
+_PATIENCE_S = 10.0
+
+T = TypeVar("T")
 
 
-class Control:
-    """`GET /status`, and `POST /outage` with `{"on": true, "seconds": 10}`. Runs beside the relay's event loop."""
+@contextmanager
+def control(relay: Relay, port: int) -> Iterator[None]:
+    """Answer on `port` while the context lasts. Raises `UserError` if the port cannot be had."""
+    loop = asyncio.get_running_loop()
 
-    def __init__(self, relay: Relay, port: int) -> None:
-        loop = asyncio.get_running_loop()
+    class Handler(_Handler):
+        def status(self) -> LinkStatus:
+            return _in_loop(loop, relay.status)
 
-        async def ask(work: Callable[[], Any]) -> Any:
-            return work()
+        def switch(self, outage: Outage) -> LinkStatus:
+            return _in_loop(loop, lambda: relay.switch(outage))
 
-        def in_loop(work: Callable[[], Any]) -> Any:
-            return asyncio.run_coroutine_threadsafe(ask(work), loop).result(timeout=5)
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                if self.path != "/status":
-                    self._answer(HTTPStatus.NOT_FOUND, {"error": f"{self.path} is unknown; there is /status"})
-                    return
-                self._answer(HTTPStatus.OK, in_loop(relay.status))
-
-            def do_POST(self) -> None:
-                if self.path != "/outage":
-                    self._answer(HTTPStatus.NOT_FOUND, {"error": f"{self.path} is unknown; there is /outage"})
-                    return
-                try:
-                    size = min(_MAX_BODY, int(self.headers.get("content-length", "0")))
-                    on, seconds = _wish(json.loads(self.rfile.read(size)))
-                except (ValueError, TypeError) as error:
-                    self._answer(HTTPStatus.BAD_REQUEST, {"error": f"{error}; send {{'on': true, 'seconds': 10}}"})
-                    return
-                in_loop(lambda: relay.set_outage(on=on, seconds=seconds))
-                self._answer(HTTPStatus.OK, in_loop(relay.status))
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the library's name
-                """A request to the switch is not worth a line."""
-
-            def _answer(self, status: HTTPStatus, body: Any) -> None:
-                data = json.dumps(body).encode()
-                self.send_response(status)
-                self.send_header("content-type", "application/json")
-                self.send_header("content-length", str(len(data)))
-                self.end_headers()
-                self.wfile.write(data)
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop answering."""
-        self._server.shutdown()
-        self._server.server_close()
+    try:
+        server = ThreadingHTTPServer((LOOPBACK, port), Handler)
+    except OSError as error:
+        raise UserError(
+            f"port {port} of the link's control cannot be opened: {error.strerror or error}; "
+            "stop the program that has it, or set isthmus:local.base_port"
+        ) from None
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
 
 
-def _wish(body: Any) -> tuple[bool, float | None]:
-    if not isinstance(body, dict) or not isinstance(body.get("on"), bool):
-        raise TypeError("'on' is missing or not true or false")
-    seconds = body.get("seconds")
-    if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, int | float) or seconds <= 0):
-        raise ValueError(f"'seconds' is {seconds!r} and must be a number above 0")
-    return body["on"], None if seconds is None else float(seconds)
+class _Handler(BaseHTTPRequestHandler):
+    timeout = _PATIENCE_S
+
+    def status(self) -> LinkStatus:
+        raise NotImplementedError
+
+    def switch(self, outage: Outage) -> LinkStatus:
+        raise NotImplementedError
+
+    def do_GET(self) -> None:
+        if self.path != "/status":
+            self._refuse(HTTPStatus.NOT_FOUND, f"there is no {self.path}; ask for /status")
+        else:
+            self._say(HTTPStatus.OK, self.status().model_dump_json())
+
+    def do_POST(self) -> None:
+        if self.path != "/outage":
+            self._refuse(HTTPStatus.NOT_FOUND, f"there is no {self.path}; post to /outage")
+        elif self.headers["Origin"] is not None:  # a page in a browser has no business with the link
+            self._refuse(HTTPStatus.FORBIDDEN, "requests of web pages are refused")
+        else:
+            try:
+                outage = Outage.model_validate_json(self._body())
+            except ValidationError as error:
+                self._refuse(HTTPStatus.BAD_REQUEST, explain(error, "outage"))
+            else:
+                self._say(HTTPStatus.OK, self.switch(outage).model_dump_json())
+
+    def _body(self) -> bytes:
+        declared = self.headers["Content-Length"] or "0"
+        return self.rfile.read(min(int(declared), _MAX_BODY)) if declared.isdecimal() else b""
+
+    def _refuse(self, status: HTTPStatus, reason: str) -> None:
+        self._say(status, json.dumps({"error": reason}))
+
+    def _say(self, status: HTTPStatus, body: str) -> None:
+        content = body.encode() + b"\n"
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Requests are not news; a switched outage is told by whoever switches it."""
+
+
+def _in_loop(loop: asyncio.AbstractEventLoop, call: Callable[[], T]) -> T:
+    """Result of `call` made by the loop's thread, which owns the relay."""
+
+    async def made() -> T:
+        return call()
+
+    return asyncio.run_coroutine_threadsafe(made(), loop).result(_PATIENCE_S)

@@ -1,176 +1,144 @@
-"""Listeners of the link: each connection is carried there by one direction and back by the other."""
+"""The relay itself: lanes, listening channels, probes and the outage switch, all in one event loop."""
 
 import asyncio
-import contextlib
-from collections.abc import Sequence
-from typing import Any
+from collections import Counter, deque
+from types import TracebackType
+from typing import Self
 
-from infra.local.relay.direction import Direction
+from infra.local.relay.crossing import Crossing, End
+from infra.local.relay.lane import Lane
+from infra.local.relay.probe import PURPOSE as PROBE
+from infra.local.relay.probe import sink
+from infra.local.relay.status import LaneStatus, LinkStatus, Outage
 from workloads.spec.base import Endpoint
 from workloads.spec.errors import UserError
 from workloads.spec.launch import RelaySpec
 
-_CHUNK = 1 << 16
-PROBE = "probe"
-LENGTH_BYTES = 8
+LOOPBACK = "127.0.0.1"
+_BACKLOG = 128  # connections that wait for an outage to end; older ones are reset, as a full SYN queue does
 
-Pair = tuple[str, str]
+Direction = tuple[str, str]
 
 
 class Relay:
-    """The link of a `RelaySpec`, with one probe listener a direction whose far end counts bytes and answers."""
+    """`async with Relay(spec)` is the running link. Raises `UserError` on entry if one of its ports is in use."""
 
     def __init__(self, spec: RelaySpec) -> None:
         self._spec = spec
-        delay_s = spec.rtt_ms / 2e3
-        self._directions: dict[Pair, Direction] = {
-            pair: Direction(spec.rate_mbps, delay_s)
-            for channel in spec.channels
-            for pair in ((channel.source, channel.destination), (channel.destination, channel.source))
-        }
+        self._lanes: dict[Direction, Lane] = {}
+        self._probes: dict[Direction, int] = {}
         self._servers: list[asyncio.Server] = []
-        self._connections: set[asyncio.Task[None]] = set()
-        self._probes: dict[str, int] = {}
+        self._crossings: dict[Crossing, None] = {}
         self._outage = False
-        self._timer: asyncio.TimerHandle | None = None
+        self._outage_end: asyncio.TimerHandle | None = None
 
-    async def start(self) -> None:
-        """Listen everywhere. Raises `UserError` when a port is in use, with nothing left listening."""
+    async def __aenter__(self) -> Self:
         try:
-            for channel in self._spec.channels:
-                pair = (channel.source, channel.destination)
-                await self._listen(channel.listen, pair, channel.target, channel.purpose)
-            sink = await asyncio.start_server(_count_and_answer, "127.0.0.1", 0)
-            self._servers.append(sink)
-            target = Endpoint(port=sink.sockets[0].getsockname()[1])
-            for pair in self._directions:
-                self._probes[">".join(pair)] = await self._listen(0, pair, target, PROBE)
-        except OSError as error:
-            await self.close()
-            raise UserError(f"the link cannot listen: {error.strerror or error}; set isthmus:local.base_port") from None
+            await self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
 
-    async def close(self) -> None:
-        """End every connection and listener."""
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+        for server in self._servers:
+            await server.wait_closed()
+
+    def status(self) -> LinkStatus:
+        """Figures of this moment."""
+        return LinkStatus(
+            rate_mbps=self._spec.rate_mbps,
+            rtt_ms=self._spec.rtt_ms,
+            outage=self._outage,
+            connections=len(self._crossings),
+            lanes=tuple(
+                LaneStatus(
+                    source=source,
+                    destination=destination,
+                    delivered=dict(lane.delivered),
+                    probe=self._probes[source, destination],
+                )
+                for (source, destination), lane in self._lanes.items()
+            ),
+        )
+
+    def switch(self, outage: Outage) -> LinkStatus:
+        """Begin or end an outage."""
+        if self._outage_end is not None:
+            self._outage_end.cancel()
+            self._outage_end = None
+        self._outage = outage.on
+        for lane in self._lanes.values():
+            if outage.on:
+                lane.stop()
+            else:
+                lane.go()
+        if outage.on and outage.seconds is not None:
+            self._outage_end = asyncio.get_running_loop().call_later(outage.seconds, self.switch, Outage(on=False))
+        return self.status()
+
+    async def _open(self) -> None:
+        for channel in self._spec.channels:
+            direction = channel.source, channel.destination
+            self._lane(*direction).delivered[channel.purpose] = 0
+            self._lane(*reversed(direction)).delivered[channel.purpose] = 0
+        for channel in self._spec.channels:
+            direction = channel.source, channel.destination
+            await self._listen(direction, channel.target, channel.purpose, channel.listen)
+        end = await asyncio.start_server(sink, LOOPBACK)
+        self._servers.append(end)
+        for direction in self._lanes:
+            self._probes[direction] = await self._listen(direction, Endpoint(port=_port(end)), PROBE)
+
+    def _lane(self, source: str, destination: str) -> Lane:
+        direction = source, destination
+        if direction not in self._lanes:
+            self._lanes[direction] = Lane(self._spec.rate_mbps, self._spec.rtt_ms / 2e3)
+        return self._lanes[direction]
+
+    async def _listen(self, direction: Direction, target: Endpoint, purpose: str, port: int = 0) -> int:
+        """Port of a new listener; port 0 asks for any."""
+        source, destination = direction
+        there, back = self._lane(source, destination), self._lane(destination, source)
+        waiting: deque[Crossing] = deque(maxlen=_BACKLOG)
+
+        def accept() -> End:
+            crossing = Crossing(there, back, target, purpose, self._note)
+            if len(waiting) == _BACKLOG and not waiting[0].established:
+                waiting[0].abort()
+            waiting.append(crossing)
+            return crossing.near
+
+        try:
+            server = await asyncio.get_running_loop().create_server(accept, LOOPBACK, port)
+        except OSError as error:
+            raise UserError(
+                f"port {port} of the link ({purpose}, {source} to {destination}) cannot be opened: "
+                f"{error.strerror or error}; stop the program that has it, or set isthmus:local.base_port"
+            ) from None
+        self._servers.append(server)
+        return _port(server)
+
+    def _note(self, crossing: Crossing) -> None:
+        if crossing.over:
+            self._crossings.pop(crossing, None)
+        else:
+            self._crossings[crossing] = None
+
+    def _close(self) -> None:
+        if self._outage_end is not None:
+            self._outage_end.cancel()
         for server in self._servers:
             server.close()
-        for connection in self._connections:
-            connection.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
-
-    def set_outage(self, *, on: bool, seconds: float | None = None) -> None:
-        """Cut the link, for `seconds` if given, or join it again."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        self._outage = on
-        for direction in self._directions.values():
-            direction.cut(on=on)
-        if on and seconds is not None:
-            self._timer = asyncio.get_running_loop().call_later(seconds, lambda: self.set_outage(on=False))
-
-    def status(self) -> dict[str, Any]:
-        """Figures for people and for the measurement, JSON values."""
-        return {
-            "rate_mbps": self._spec.rate_mbps,
-            "rtt_ms": self._spec.rtt_ms,
-            "outage": self._outage,
-            "connections": len(self._connections),
-            "probes": self._probes,
-            "bytes": {">".join(pair): dict(direction.delivered) for pair, direction in self._directions.items()},
-        }
-
-    async def _listen(self, port: int, pair: Pair, target: Endpoint, purpose: str) -> int:
-        there, back = self._directions[pair], self._directions[pair[1], pair[0]]
-
-        async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            task = asyncio.current_task()
-            assert task is not None  # noqa: S101 - a coroutine runs in a task
-            self._connections.add(task)
-            try:
-                await _carry(reader, writer, target, (there, back), purpose)
-            except asyncio.CancelledError:  # the relay is closing; the streams have nobody else to tell
-                return
-            finally:
-                self._connections.discard(task)
-
-        server = await asyncio.start_server(accept, "127.0.0.1", port, limit=_CHUNK)
-        self._servers.append(server)
-        return int(server.sockets[0].getsockname()[1])
+        for crossing in list(self._crossings):
+            crossing.abort()
+        for lane in self._lanes.values():
+            lane.close()
 
 
-async def _carry(
-    reader: asyncio.StreamReader,
-    writer: asyncio.StreamWriter,
-    target: Endpoint,
-    ways: Sequence[Direction],
-    purpose: str,
-) -> None:
-    there, back = ways
-    try:
-        await there.up()  # an outage lets no handshake through
-        far_reader, far_writer = await asyncio.open_connection(target.host, target.port, limit=_CHUNK)
-    except OSError:
-        writer.transport.abort()  # refused over there is refused here
-        return
-    pumps = [
-        asyncio.ensure_future(_pump(reader, far_writer, there, purpose)),
-        asyncio.ensure_future(_pump(far_reader, writer, back, purpose)),
-    ]
-    try:
-        await asyncio.gather(*pumps)
-    except OSError:
-        writer.transport.abort()  # one end reset the connection, so the other end is told
-        far_writer.transport.abort()
-    finally:
-        for pump in pumps:
-            pump.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)
-        for end in (writer, far_writer):
-            end.close()
-            with contextlib.suppress(OSError):
-                await end.wait_closed()
-
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, way: Direction, purpose: str) -> None:
-    """Carry bytes until the end of the stream. What is under way is at most rate x delay, since sending is paced."""
-    line: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
-
-    async def deliver() -> None:
-        while True:
-            at, data = await line.get()
-            await way.arrive(at, len(data), purpose)
-            if not data:
-                break
-            writer.write(data)
-            await writer.drain()
-        if writer.can_write_eof():
-            writer.write_eof()
-
-    delivery = asyncio.ensure_future(deliver())
-    try:
-        while data := await reader.read(_CHUNK):
-            line.put_nowait((await way.send(len(data)), data))
-            if delivery.done():
-                break
-        line.put_nowait((await way.send(0), b""))
-        await delivery
-    finally:
-        delivery.cancel()
-
-
-async def _count_and_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Far end of a probe: an 8-byte length, that many bytes, then one byte back; again until the stream ends."""
-    try:
-        while True:
-            left = int.from_bytes(await reader.readexactly(LENGTH_BYTES), "big")
-            while left > 0:
-                data = await reader.read(min(left, _CHUNK))
-                if not data:
-                    return
-                left -= len(data)
-            writer.write(b"k")
-            await writer.drain()
-    except (asyncio.IncompleteReadError, OSError):
-        return
-    finally:
-        writer.close()
+def _port(server: asyncio.Server) -> int:
+    port: int = server.sockets[0].getsockname()[1]
+    return port

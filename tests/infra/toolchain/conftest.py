@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from infra.settings import ROOT
+from infra.toolchain.engine import ensure_engine
+
 
 def executable(path: Path, script: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -43,6 +46,12 @@ def served(folder: Path):
         finally:
             server.shutdown()
             thread.join()
+
+
+@pytest.fixture(scope="session")
+def real_engine():
+    """The engine that the project works with on this machine."""
+    return ensure_engine(ROOT / ".state")
 
 
 @pytest.fixture

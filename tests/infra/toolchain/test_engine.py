@@ -3,12 +3,14 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
 
+from infra.settings import ROOT
 from infra.toolchain.engine import ensure_engine
 from infra.toolchain.mirror import build
 from infra.toolchain.release import UnavailableError
@@ -68,7 +70,7 @@ def test_the_user_may_ask_for_an_engine_of_the_projects_own(tmp_path, system, co
 
 def test_another_choice_of_engine_is_refused_with_the_ones_there_are(tmp_path, console, monkeypatch):
     monkeypatch.setenv("ISTHMUS_ENGINE", "mine")
-    with pytest.raises(UserError, match="'mine'.*own"):
+    with pytest.raises(UserError, match=r"'mine'.*own"):
         ensure_engine(tmp_path, console)
 
 
@@ -177,3 +179,23 @@ def test_an_engine_keeps_to_the_projects_home_interpreter_and_off_the_network(tm
     assert engine.env["PULUMI_CREDENTIAL_STORE"] == "plaintext"
     assert shutil.which("python", path=engine.env["PATH"]) == str(Path(sys.executable).parent / "python")
     assert shutil.which("pulumi", path=engine.env["PATH"]) == str(engine.path)
+
+
+def run_module(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "infra.toolchain", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command_says_which_engine_there_is(tmp_path, system):
+    there = pulumi(system, "v3.272.0")
+    done = run_module(str(tmp_path / "state"))
+    assert (done.returncode, done.stderr) == (0, f"engine: pulumi 3.272.0, {there}\n")
+
+
+def test_the_command_refuses_an_engine_that_is_too_old_with_one_line(tmp_path, system):
+    pulumi(system, "v3.100.0")
+    done = run_module(str(tmp_path / "state"))
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: pulumi 3.100.0 at ")
+    assert done.stderr.count("\n") == 1

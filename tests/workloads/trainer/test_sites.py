@@ -215,8 +215,9 @@ def test_a_loss_that_is_no_number_is_refused(tmp_path):
 
 
 def test_a_full_disk_leaves_the_checkpoints_there_are(alone, monkeypatch):
-    with monkeypatch.context() as patch, pytest.raises(UserError, match="the checkpoint of round 1 needs"):
+    with monkeypatch.context() as patch:
         patch.setattr(disk, "RESERVE_BYTES", 1 << 62)
-        train(alone)
+        with pytest.raises(UserError, match="the checkpoint of round 1 needs"):
+            train(alone)
     train(alone)
     assert RunResult.load(alone.output / "result.json").rounds == ROUNDS

@@ -1,0 +1,98 @@
+# One command a wish. Everything that is generated lies under .state, which `make clean` removes.
+# Plain assignments: the command line sets these, and a variable that the environment happens to have does not.
+PYTHON = python3
+STACK = local
+RECIPE =
+ENGINE = $(ISTHMUS_ENGINE)
+UPGRADE =
+PYTEST_ARGS =
+
+BIN := .state/venv/bin
+UV := .state/uv/bin/uv
+export ISTHMUS_ENGINE := $(ENGINE)
+export PRE_COMMIT_HOME := $(CURDIR)/.state/cache/pre-commit
+export RUFF_CACHE_DIR := $(CURDIR)/.state/cache/ruff
+export HYPOTHESIS_STORAGE_DIRECTORY := $(CURDIR)/.state/cache/hypothesis
+export MYPY_CACHE_DIR := $(CURDIR)/.state/cache/mypy
+PYTEST := $(BIN)/python -m pytest -o cache_dir=.state/cache/pytest
+
+.DEFAULT_GOAL := help
+.PHONY: help up preview refresh down diagram test lint format bench lock clean environment engine python
+.DELETE_ON_ERROR:
+
+help: ## Print this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+up: environment ## Make what the stack declares (STACK=local, RECIPE=language)
+	@$(BIN)/isthmus up --stack $(STACK) $(if $(RECIPE),--recipe $(RECIPE))
+
+preview: environment ## Show what `make up` would do (STACK=local, RECIPE=language)
+	@$(BIN)/isthmus preview --stack $(STACK) $(if $(RECIPE),--recipe $(RECIPE))
+
+refresh: environment ## Look at what is really there (STACK=local)
+	@$(BIN)/isthmus refresh --stack $(STACK)
+
+down: environment ## Destroy what the stack made (STACK=local)
+	@$(BIN)/isthmus down --stack $(STACK)
+
+diagram: environment ## Draw the platform as the stack stands (STACK=local)
+	@$(BIN)/isthmus diagram --stack $(STACK)
+
+# each test that drives the engine has a state folder of its own, and all share one engine
+test bench: export ISTHMUS_PULUMI_HOME := $(CURDIR)/.state/pulumi
+test: environment engine ## Run the tests (PYTEST_ARGS="-k name")
+	@$(PYTEST) $(PYTEST_ARGS)
+
+lint: environment ## Check style, types and lock files
+	@PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files
+
+format: environment ## Put the code into the one style
+	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+bench: environment engine ## Measure; asserts nothing
+	@$(PYTEST) tests/bench -s -o python_files='bench_*.py' $(PYTEST_ARGS)
+
+# Resolved for every platform. Versions in the files stay unless UPGRADE=1, and every file has the versions of dev.txt.
+RESOLVE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(if $(UPGRADE),--upgrade)
+lock: $(UV) ## Bring locks/ up to date with pyproject.toml (UPGRADE=1 for newer versions)
+	@echo uv | $(RESOLVE) --no-annotate --output-file locks/uv.txt -
+	@$(RESOLVE) --extra dev --output-file locks/dev.txt pyproject.toml
+	@for extra in infra train serve; do \
+	    $(RESOLVE) --extra $$extra --no-annotate --constraints locks/dev.txt \
+	        --output-file locks/$$extra.txt pyproject.toml || exit; \
+	done
+
+clean: ## Remove everything generated; refused while a stack's services run
+	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.toolchain.clean .state; fi
+	@rm -rf .state
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+environment: .state/venv/.ready
+
+engine: environment
+	@$(BIN)/python -m infra.toolchain .state
+
+python:
+	@command -v "$(PYTHON)" >/dev/null || { \
+	    echo 'error: $(PYTHON) is not on PATH; install Python 3.11 or newer, or name one: make PYTHON=python3.12' >&2; exit 2; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "error: $$("$(PYTHON)" -V) is older than 3.11; install a newer one, or name one: make PYTHON=python3.12" >&2; exit 2; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+	    echo 'error: $(PYTHON) has no venv module; install it (apt install python3-venv), or name another: make PYTHON=python3.12' >&2; exit 2; }
+
+$(UV): locks/uv.txt | python
+	@echo 'installing uv into .state/uv'
+	@"$(PYTHON)" -m venv --clear .state/uv
+	@.state/uv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r locks/uv.txt
+	@touch $@
+
+# The project itself is on the environment's path and is not installed: nothing is left in the tree.
+.state/venv/.ready: locks/dev.txt $(UV) | python
+	@echo 'installing the locked packages into .state/venv'
+	@$(UV) venv --quiet --allow-existing --python "$$(command -v "$(PYTHON)")" .state/venv
+	@$(UV) pip sync --python $(BIN)/python --require-hashes locks/dev.txt
+	@$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | { \
+	    read -r packages; pwd > "$$packages/isthmus.pth"; }
+	@printf '#!/bin/sh\nexec "$$(dirname "$$0")/python" -m infra.operations "$$@"\n' > $(BIN)/isthmus
+	@chmod +x $(BIN)/isthmus
+	@touch $@
