@@ -1,6 +1,7 @@
 """A site's gateway: the bootstrap of an Envoy that prefers its own site's replica. Pure.
 
-Field names and behaviour: Envoy's v3 API reference, for the version that `locks/` pins.
+Field names and behaviour: Envoy's v3 API reference, for the version that `locks/` pins. Run as
+`envoy --config-path FILE --concurrency 1 --use-dynamic-base-id`; the last lets several run on one machine.
 """
 
 from collections.abc import Sequence
@@ -10,10 +11,15 @@ from typing import Any
 from workloads.spec.base import Credentials, Endpoint
 
 _TYPE = "type.googleapis.com/envoy"
-_CONNECT_TIMEOUT = "2s"
-_REQUEST_TIMEOUT = "15s"
-_TRY_TIMEOUT = "5s"
+_CONNECT_S = 2.0
+_HANDSHAKE_TRIPS = 4  # TCP, TLS, the request and its answer
+_UPLOAD_TIMEOUT = "60s"
+_REQUEST_TIMEOUT = "30s"
+_TRY_TIMEOUT = "12s"
 _STREAM_IDLE_TIMEOUT = "120s"
+_BUFFER_SLACK = 65_536
+# what can be looked at; whatever changes something, such as /quitquitquit, is left out
+_ADMIN_PATHS = ("/ready", "/server_info", "/clusters", "/listeners", "/stats", "/certs")
 _CLUSTER = "replicas"
 _READY = "/v2/health/ready"
 
@@ -34,11 +40,17 @@ def bootstrap(
     replicas: Sequence[Replica],
     credentials: Credentials,
     max_request_bytes: int,
+    rtt_ms: float = 0.0,
 ) -> dict[str, Any]:
-    """The configuration of the gateway of `site`, as JSON values. `replicas` come in order of preference after its own."""
+    """The configuration of the gateway of `site`, as JSON values.
+
+    `replicas` come in order of preference after its own, `rtt_ms` away at most. A request above `max_request_bytes` is
+    the replica's to refuse, with its protocol's error; the gateway stops what is 64 KiB beyond.
+    """
+    patience = f"{_CONNECT_S + _HANDSHAKE_TRIPS * rtt_ms / 1e3:.3f}s"
     return {
         "node": {"id": f"{site}-gateway", "cluster": "isthmus", "locality": {"zone": site}},
-        "admin": {"address": _address(admin)},
+        "admin": {"address": _address(admin), "allow_paths": [{"exact": path} for path in _ADMIN_PATHS]},
         # no more than a laptop's worth of users; past that a connection is refused and not queued
         "overload_manager": {
             "resource_monitors": [
@@ -53,7 +65,7 @@ def bootstrap(
         },
         "static_resources": {
             "listeners": [_listener(site, listen, max_request_bytes)],
-            "clusters": [_cluster(site, replicas, credentials)],
+            "clusters": [_cluster(site, replicas, credentials, patience)],
         },
     }
 
@@ -66,17 +78,19 @@ def _listener(site: str, listen: Endpoint, max_request_bytes: int) -> dict[str, 
         "use_remote_address": True,
         "stream_idle_timeout": _STREAM_IDLE_TIMEOUT,
         "request_headers_timeout": "10s",
+        "request_timeout": _UPLOAD_TIMEOUT,
         "common_http_protocol_options": {"idle_timeout": "300s", "headers_with_underscores_action": "REJECT_REQUEST"},
         "normalize_path": True,
         "merge_slashes": True,
-        "route_config": {"name": "local", "virtual_hosts": [_routes()]},
+        # who answered with what software is nobody's business
+        "route_config": {"name": "local", "virtual_hosts": [_routes()], "response_headers_to_remove": ["server"]},
+        "access_log": [_failures()],
         "http_filters": [
             {
                 "name": "buffer",
                 "typed_config": {
                     "@type": f"{_TYPE}.extensions.filters.http.buffer.v3.Buffer",
-                    # the replica refuses at the limit with its protocol's error; this is for what ignores that
-                    "max_request_bytes": max_request_bytes + 65536,
+                    "max_request_bytes": max_request_bytes + _BUFFER_SLACK,
                 },
             },
             {
@@ -91,17 +105,40 @@ def _listener(site: str, listen: Endpoint, max_request_bytes: int) -> dict[str, 
     return {
         "name": f"{site}-gateway",
         "address": _address(listen),
-        "per_connection_buffer_limit_bytes": 1 << 20,
+        # a request that is not held whole cannot be asked again elsewhere
+        "per_connection_buffer_limit_bytes": max(1 << 20, max_request_bytes + _BUFFER_SLACK),
         "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    }
+
+
+def _failures() -> dict[str, Any]:
+    """The access log: one JSON object on standard output for each request that the platform, not its user, failed."""
+    at_least_500 = {"op": "GE", "value": {"default_value": 500, "runtime_key": "access_log.least_status"}}
+    fields = {
+        "time": "%START_TIME%",
+        "method": "%REQ(:METHOD)%",
+        "path": "%REQ(:PATH)%",
+        "status": "%RESPONSE_CODE%",
+        "reason": "%RESPONSE_CODE_DETAILS%",
+        "flags": "%RESPONSE_FLAGS%",
+        "replica": "%UPSTREAM_HOST%",
+        "duration_ms": "%DURATION%",
+    }
+    return {
+        "name": "stdout",
+        "filter": {"status_code_filter": {"comparison": at_least_500}},
+        "typed_config": {
+            "@type": f"{_TYPE}.extensions.access_loggers.stream.v3.StdoutAccessLog",
+            "log_format": {"json_format": fields},
+        },
     }
 
 
 def _routes() -> dict[str, Any]:
     retry = {
-        # what never reached a replica, or was answered by one that is going away, may be asked again elsewhere
-        "retry_on": "connect-failure,refused-stream,reset-before-request,retriable-status-codes",
-        "retriable_status_codes": [503],
-        "num_retries": 3,
+        # to answer changes nothing, so whatever failed before its answer began may be asked again elsewhere
+        "retry_on": "connect-failure,refused-stream,reset,gateway-error",
+        "num_retries": 2,
         "per_try_timeout": _TRY_TIMEOUT,
         "retry_priority": {
             "name": "envoy.retry_priorities.previous_priorities",
@@ -143,24 +180,22 @@ def _routes() -> dict[str, Any]:
     }
 
 
-def _cluster(site: str, replicas: Sequence[Replica], credentials: Credentials) -> dict[str, Any]:
+def _cluster(site: str, replicas: Sequence[Replica], credentials: Credentials, patience: str) -> dict[str, Any]:
     ordered = sorted(replicas, key=lambda replica: replica.site != site)
     return {
         "name": _CLUSTER,
         "type": "STATIC",
-        "connect_timeout": _CONNECT_TIMEOUT,
+        "connect_timeout": patience,
         "lb_policy": "ROUND_ROBIN",
         "load_assignment": {
             "cluster_name": _CLUSTER,
             "endpoints": [_locality(replica, priority) for priority, replica in enumerate(ordered)],
-            # a site that is half well is not half used: its replica answers or it does not
-            "policy": {"overprovisioning_factor": 140},
         },
         # with nobody well it is better to answer 503 at once than to try the dead
         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
         "health_checks": [
             {
-                "timeout": "2s",
+                "timeout": patience,
                 "interval": "2s",
                 "no_traffic_interval": "2s",
                 "interval_jitter": "0.2s",
@@ -172,6 +207,7 @@ def _cluster(site: str, replicas: Sequence[Replica], credentials: Credentials) -
         "outlier_detection": {
             "consecutive_5xx": 3,
             "consecutive_gateway_failure": 2,
+            "enforcing_consecutive_gateway_failure": 100,
             "interval": "2s",
             "base_ejection_time": "5s",
             "max_ejection_percent": 100,

@@ -32,7 +32,8 @@ class Session:
 
     def run(self, *arguments: str) -> int:
         """Run a `pulumi` command in front of the user and give its exit status."""
-        clear_stale_locks(self.backend)
+        if arguments[0] != "preview":  # which takes no lock
+            clear_stale_locks(self.backend, self.stack)
         with _interrupt_is_the_engines():
             return subprocess.run(self._command(*arguments), cwd=ROOT, env=self.environment, check=False).returncode
 

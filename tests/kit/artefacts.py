@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,7 @@ def follow_text(text: str, after: int = BEGIN) -> dict[int, int]:
     """The rule that writes `text` after the token `after`. No byte of `text` may come twice."""
     tokens = [after, *text.encode()]
     assert len(set(tokens)) == len(tokens), f"{text!r} has a byte twice"
-    return dict(zip(tokens, tokens[1:], strict=False))
+    return dict(pairwise(tokens))
 
 
 def write_manifest(folder: Path, recipe: Recipe, kind: str, parents: tuple[str, ...] = ()) -> ArtifactManifest:

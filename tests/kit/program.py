@@ -85,7 +85,7 @@ class Program:
     exports: dict[str, Any]
 
     def of_type(self, kind: str) -> list[Registered]:
-        return [resource for resource in self.resources if resource.type == kind]
+        return sorted((r for r in self.resources if r.type == kind), key=lambda resource: resource.name)
 
     def one(self, kind: str) -> Registered:
         (resource,) = self.of_type(kind)

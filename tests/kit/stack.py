@@ -16,6 +16,8 @@ import psutil
 from infra.local.ports import PortPlan, in_use
 from infra.settings import ROOT
 
+# One engine for all stacks of the tests: the project's own, or one on PATH.
+ENGINE = {"ISTHMUS_PULUMI_HOME": os.environ.get("ISTHMUS_PULUMI_HOME", str(ROOT / ".state/pulumi"))}
 _COUNTS = re.compile(r"^\s+(?:[+~±-]{1,2} )?(\d+) (created|updated|replaced|deleted|unchanged)$", re.MULTILINE)
 
 
@@ -67,7 +69,7 @@ class LocalStack:
         return subprocess.Popen(
             [sys.executable, "-m", "infra.operations", arguments[0], "--state", str(self.state), *chosen, *arguments[1:]],
             cwd=ROOT,
-            env={**os.environ, "COLUMNS": "200", **(environment or {})},
+            env={**os.environ, "COLUMNS": "200", **ENGINE, **(environment or {})},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,26 +1,32 @@
-"""Sites on loopback: data, launches, and trainer processes that can be killed at an exact step.
+"""Sites on loopback: data, launches, and trainer processes that can be killed at an exact moment."""
 
-Run as a program it is the trainer with a fault switch: `python -m tests.kit.worlds SPEC --site NAME --kill-at-step N`.
-"""
-
-import argparse
+import functools
+import multiprocessing
 import os
 import signal
 import socket
-import subprocess
 import sys
+import uuid
 from collections.abc import Mapping, Sequence
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from typing import Literal
+from unittest import mock
 
 from pydantic import JsonValue
 
 from workloads.spec.base import Credentials, Endpoint
-from workloads.spec.events import StepEvent
+from workloads.spec.errors import run_command
+from workloads.spec.events import RoundEvent, StepEvent
 from workloads.spec.launch import LaunchSpec, LinkFacts, ShardLaunch, ShardManifest, SiteLaunch
 from workloads.spec.recipe import Recipe, load_recipe
+from workloads.trainer import __main__ as trainer
+from workloads.trainer.hooks import EventLog
 from workloads.trainer.shard import make_shard
 
-ROOT = Path(__file__).parents[2]
+Rank = Mapping[str, str]  # torchrun's environment for one rank
+Moment = tuple[Literal["step", "round"], int]  # a step was made, or a round was committed and is not yet saved
+
 TWO_SITES = ("aws-1", "os-1")
 PATIENT_S = 300.0  # a round deadline that no test reaches
 LIMIT_S = 240.0  # for a process that hangs
@@ -105,86 +111,102 @@ def make_launch(
 
 
 class SiteProcess:
-    """A trainer process, or torchrun with several, whose output is kept."""
+    """A rank of a site as a process of its own, forked from one that has torch loaded, whose output is kept.
 
-    def __init__(self, launch: Path, site: str, *, workers: int = 1, kill_at_step: int | None = None) -> None:
-        arguments = [str(launch), "--site", site]
-        if kill_at_step is not None:
-            command = ["-m", "tests.kit.worlds", *arguments, "--kill-at-step", str(kill_at_step)]
-        elif workers > 1:
-            ranks = ["--standalone", "--nproc-per-node", str(workers), "-m"]
-            command = ["-m", "torch.distributed.run", *ranks, "workloads.trainer", *arguments]
-        else:
-            command = ["-m", "workloads.trainer", *arguments]
-        self._said = launch.parent / f"{site}.{os.urandom(4).hex()}.out"
-        with self._said.open("wb") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=ROOT,
-                env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
-                stdout=output,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
+    It runs what torchrun would: the trainer's command line, in torchrun's environment. With `kill_at` it ends itself
+    with SIGKILL at that moment.
+    """
 
-    def finish(self) -> tuple[int, str, str]:
+    def __init__(self, launch: Path, site: str, *, rank: Rank | None = None, kill_at: Moment | None = None) -> None:
+        name = f"{site}-{uuid.uuid4().hex}"
+        self._said, self._erred = launch.parent / f"{name}.out", launch.parent / f"{name}.err"
+        self._process = _context().Process(
+            target=_run_trainer,
+            args=([str(launch), "--site", site], rank or {}, self._said, self._erred, kill_at),
+        )
+        self._process.start()
+
+    def finish(self) -> tuple[int | None, str, str]:
         """Exit code (negative: the signal that ended it), standard output and standard error."""
-        try:
-            _, errors = self._process.communicate(timeout=LIMIT_S)
-        except subprocess.TimeoutExpired:
+        self._process.join(LIMIT_S)
+        if self._process.exitcode is None:
             self._process.kill()
-            _, errors = self._process.communicate()
-            raise TimeoutError(f"no end within {LIMIT_S} s; said:\n{self._output}\n{errors}") from None
-        return self._process.returncode, self._output, errors
+            self._process.join()
+            raise TimeoutError(f"no end within {LIMIT_S} s; said:\n{self._output}\n{self._errors}")
+        return self._process.exitcode, self._output, self._errors
 
     def await_line(self, line: str) -> None:
         """Return once the process has said `line`, which it must before its end."""
         while line not in self._output.splitlines():
-            try:
-                self._process.wait(timeout=_POLL_S)
-            except subprocess.TimeoutExpired:
-                continue
-            raise AssertionError(f"ended without {line!r}; said:\n{self._output}")
+            self._process.join(_POLL_S)
+            if self._process.exitcode is not None:
+                raise AssertionError(f"ended without {line!r}; said:\n{self._output}\n{self._errors}")
 
-    def stop(self, number: signal.Signals) -> None:
-        """Send a signal."""
-        self._process.send_signal(number)
+    def stop(self) -> None:
+        """Ask it to end, with SIGTERM."""
+        self._process.terminate()
 
     @property
     def _output(self) -> str:
-        return self._said.read_text(encoding="utf-8")
+        return self._said.read_text(encoding="utf-8") if self._said.exists() else ""
+
+    @property
+    def _errors(self) -> str:
+        return self._erred.read_text(encoding="utf-8") if self._erred.exists() else ""
 
 
-def run_sites(launch: Path, sites: Sequence[str] = TWO_SITES, *, workers: int = 1) -> dict[str, str]:
-    """Run all sites to their end, which must be a good one. Returns what each said."""
-    processes = {site: SiteProcess(launch, site, workers=workers) for site in sites}
+def run_sites(launch: Path, sites: Sequence[str] = TWO_SITES) -> dict[str, str]:
+    """Run `sites` with one rank each to their end, which must be a good one. Returns what each said."""
+    return _finish_well({site: SiteProcess(launch, site) for site in sites})
+
+
+def run_ranks(launch: Path, site: str, count: int) -> dict[str, str]:
+    """Run one site with `count` ranks to its end, which must be a good one. Returns what each rank said."""
+    (port,) = free_ports(1)
+    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return _finish_well(
+        {
+            str(rank): SiteProcess(launch, site, rank={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
+            for rank in range(count)
+        }
+    )
+
+
+def _finish_well(processes: Mapping[str, SiteProcess]) -> dict[str, str]:
     said = {}
-    for site, process in processes.items():
+    for name, process in processes.items():
         status, output, errors = process.finish()
         if status != 0:
-            raise AssertionError(f"{site} ended with {status}:\n{output}\n{errors}")
-        said[site] = output
+            raise AssertionError(f"{name} ended with {status}:\n{output}\n{errors}")
+        said[name] = output
     return said
 
 
-def _main_with_fault() -> None:
-    from workloads.trainer import __main__ as trainer  # noqa: PLC0415
-    from workloads.trainer.hooks import EventLog  # noqa: PLC0415
+@functools.cache
+def _context() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    # Loading torch takes seconds, and building the first optimizer as many again: once for all processes.
+    context.set_forkserver_preload(["torch._dynamo", "workloads.trainer.train"])
+    return context
 
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--kill-at-step", type=int, required=True)
-    arguments, rest = parser.parse_known_args()
-    sys.argv[1:] = rest
-    log_step = EventLog.step
 
-    def step(log: EventLog, event: StepEvent) -> None:
-        log_step(log, event)
-        if event.step == arguments.kill_at_step:
+def _run_trainer(arguments: list[str], rank: Rank, said: Path, erred: Path, kill_at: Moment | None) -> None:
+    for path, descriptor in ((said, 1), (erred, 2)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
+    os.environ.update(rank)
+    sys.argv[1:] = arguments
+    if kill_at is not None:
+        _arm(*kill_at)
+    run_command(trainer.main)
+
+
+def _arm(kind: str, number: int) -> None:
+    method = {"step": "step", "round": "round_committed"}[kind]
+    tell = getattr(EventLog, method)
+
+    def tell_and_die(log: EventLog, event: StepEvent | RoundEvent) -> None:
+        tell(log, event)
+        if getattr(event, kind) == number:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    EventLog.step = step  # type: ignore[method-assign]
-    trainer.main()
-
-
-if __name__ == "__main__":
-    _main_with_fault()
+    mock.patch.object(EventLog, method, tell_and_die).start()

@@ -35,7 +35,6 @@ def serve(launch: ServeLaunch) -> None:
     Raises:
         UserError: the model is not the one that was signed, the credentials cannot be read, or the port is in use.
     """
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     app = build_app(launch, ServedModel(launch))
     config = _server_config(launch, app)
     socket = listen(launch.listen, launch.credentials)
@@ -43,6 +42,7 @@ def serve(launch: ServeLaunch) -> None:
     print(  # noqa: T201 - the interface of a command
         f"{launch.site}: {launch.recipe.name} version {launch.version} on {scheme}://{launch.listen}", flush=True
     )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn drains, then raises the signal again
     uvicorn.Server(config).run(sockets=[socket])
 
 

@@ -125,7 +125,7 @@ class Exchange:
 
         `rounds` are those of this site's verified checkpoints. A peer that is starting too says its own; one that lives on
         says for which rounds it still has all later frames, and keeps them. Waits for every peer, up to `timeout_s`
-        seconds (None: however long it takes). What was agreed holds for any peer that asks later.
+        seconds (None: however long it takes).
 
         Raises:
             UserError: a peer is not heard from in time, or has gone on too far for this site's checkpoints.
@@ -140,18 +140,22 @@ class Exchange:
             for peer in self._peers:
                 peer.follow(form, from_round)
 
-    def publish(self, frame: Frame) -> None:
-        """Serve `frame` to every peer, until all have it and it is some rounds old.
+    def publish(self, *frames: Frame) -> None:
+        """Serve `frames` to every peer, each until all have it and it is some rounds old.
+
+        A restarted site publishes all that it kept at once: a peer that asks in between would take it for a site that has
+        just begun.
 
         Raises:
-            UserError: it is larger than `max_frame_bytes`.
+            UserError: one is larger than `max_frame_bytes`.
         """
-        if frame.header.payload_bytes > self.max_frame_bytes:
+        largest = max((frame.header.payload_bytes for frame in frames), default=0)
+        if largest > self.max_frame_bytes:
             raise UserError(
-                f"site {self.site}: a frame of {frame.header.payload_bytes} bytes is over the limit of "
+                f"site {self.site}: a frame of {largest} bytes is over the limit of "
                 f"{self.max_frame_bytes}; raise max_frame_bytes at every site"
             )
-        self._outbox.publish(frame)
+        self._outbox.publish(*frames)
 
     def collect(self, round_number: int, timeout_s: float | None) -> dict[str, Frame] | None:
         """Every peer's frame of `round_number`, by site; None: not all there within `timeout_s` (None: no limit)."""

@@ -23,10 +23,10 @@ class Outbox:
         self._acknowledged = dict.fromkeys(peers, 0)  # newest round whose frame a peer has, with all before it
         self._closed = False
 
-    def publish(self, frame: Frame) -> None:
-        """Offer `frame`, in place of an earlier one of its round, and drop what nobody can need any more."""
+    def publish(self, *frames: Frame) -> None:
+        """Offer `frames`, all at once, in place of earlier ones of their rounds; drop what nobody can need any more."""
         with self._changed:
-            self._frames[frame.header.round] = frame
+            self._frames |= {frame.header.round: frame for frame in frames}
             self._drop()
             self._changed.notify_all()
 
@@ -86,7 +86,7 @@ class Outbox:
             self._changed.notify_all()
 
     def _drop(self) -> None:
-        border = max(self._frames) - RETAINED_ROUNDS
+        border = max(self._frames, default=0) - RETAINED_ROUNDS
         kept_from = min([border, *self._acknowledged.values()]) + 1
         for number in [number for number in self._frames if number < kept_from]:
             del self._frames[number]

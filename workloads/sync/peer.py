@@ -11,6 +11,9 @@ from workloads.sync.mailboxes import Inbox
 from workloads.sync.quantise import UpdateFormat
 from workloads.sync.wire import ANSWERED_BY, FETCH, MEET, SERVICE, Announcement, FetchRequest, Greeting, Patience
 
+# gRPC reports a server that is not who it should be as one that cannot be reached; only its words tell.
+_SIGNS_OF_A_WRONG_CERTIFICATE = ("CERTIFICATE_VERIFY_FAILED", "Hostname Verification Check failed")
+
 
 class _Outage:
     """Tells a person that `subject` is down, if that lasts for `notice_s`, and when it is up again."""
@@ -93,9 +96,9 @@ class Peer:
         call = self._open_call
         if call is not None:
             call.cancel()
-        self._channel.close()
         if self._thread is not None:
             self._thread.join()
+        self._channel.close()
 
     def _run(self, form: UpdateFormat) -> None:
         assembly: Assembly | None = None
@@ -156,3 +159,5 @@ class Peer:
         code = error.code() if isinstance(error, grpc.Call) else None
         details = str(error.details() if isinstance(error, grpc.Call) else error)
         self.trouble = f"{code.name if code else 'error'}: {details}"
+        if any(sign in details for sign in _SIGNS_OF_A_WRONG_CERTIFICATE):
+            self._ledger.refuse("certificate", f"a connection to {self.name}", details)

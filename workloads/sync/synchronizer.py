@@ -200,14 +200,7 @@ class Synchronizer:
         self._history = state["history"].numpy().tobytes().hex()
         self.round = int(state["round"])
         self._own = None
-        for number in sorted(
-            int(key.split(".")[1]) for key in state if key.startswith(f"{_FRAME}.") and key.endswith("header")
-        ):
-            try:
-                frame = decode_frame(state[f"{_FRAME}.{number}.header"], state[f"{_FRAME}.{number}.payload"])
-            except RefusedError as error:
-                raise ValueError(f"state's frame of round {number}: {error}") from None
-            self._exchange.publish(frame)
+        self._exchange.publish(*_kept_frames(state))
         self._exchange.follow(self._format, self.round + 1)
 
     def _step(self, frames: Sequence[Frame]) -> None:
@@ -231,3 +224,11 @@ class Synchronizer:
         if not isinstance(local, Tensor) or local.shape != wanted.shape or local.dtype != wanted.dtype:
             found = f"{local.dtype} {list(local.shape)}" if isinstance(local, Tensor) else type(local).__name__
             raise ValueError(f"local parameters are {found}; they must be {wanted.dtype} {list(wanted.shape)}")
+
+
+def _kept_frames(state: Mapping[str, Tensor]) -> list[Frame]:
+    headers = [key for key in state if key.startswith(f"{_FRAME}.") and key.endswith(".header")]
+    try:
+        return [decode_frame(state[key], state[key.removesuffix("header") + "payload"]) for key in headers]
+    except (KeyError, RefusedError) as error:
+        raise ValueError(f"state has no whole frames: {error}") from None

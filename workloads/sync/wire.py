@@ -47,7 +47,7 @@ class Patience:
     retry_s: float = 0.1  # before the first new attempt; doubled for each further one
     longest_retry_s: float = 2.0
     keepalive_s: float = 10.0
-    keepalive_wait_s: float = 10.0
+    keepalive_wait_s: float = 20.0  # an answer may queue behind a full window of data: 4 MiB at 2 Mbit/s take 17 s
     notice_s: float = 5.0  # a link that is down for longer is logged
     farewell_s: float = 5.0  # for the last acknowledgement, and for requests that are open at the end
 
@@ -56,6 +56,7 @@ class Patience:
         return [
             ("grpc.keepalive_time_ms", _ms(self.keepalive_s)),
             ("grpc.keepalive_timeout_ms", _ms(self.keepalive_wait_s)),
+            ("grpc.http2.ping_timeout_ms", _ms(self.keepalive_wait_s)),  # else a minute, whatever the line above says
             ("grpc.keepalive_permit_without_calls", 1),
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.http2.max_ping_strikes", 0),  # a server must not take keepalive for an attack

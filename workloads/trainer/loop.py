@@ -80,14 +80,16 @@ class RoundLoop:
         self._conclude_round()
 
     def _commit(self, *, is_last: bool) -> None:
-        """Wait for the other sites until the deadline, and train on from there; the last round just waits."""
-        rounds = self._site.rounds
-        if rounds.commit(None if is_last else self._site.round_deadline_s):
+        """Wait for the other sites until the deadline, and train on from there; after the last round just wait on."""
+        rounds, deadline_s = self._site.rounds, self._site.round_deadline_s
+        if rounds.commit(deadline_s):
             return
-        self._note(
-            f"round {self._progress.round + 1}: no word from every site within "
-            f"{self._site.round_deadline_s:g} s; training on alone until the link is back"
-        )
+        silence = f"round {self._progress.round + 1}: no word from every site within {deadline_s:g} s"
+        if is_last:
+            self._note(f"{silence}; all steps are made, waiting for the link")
+            rounds.commit(None)
+            return
+        self._note(f"{silence}; training on alone until the link is back")
         while not rounds.commit(0.0):
             self._step()
         self._note(f"the link is back after {self._progress.steps_ahead} steps alone")

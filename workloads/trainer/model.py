@@ -50,11 +50,14 @@ def logits(model: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def predictor(model: nn.Module, device: torch.device) -> Predict:
-    """`model` as a function from numpy inputs to numpy logits, without gradients."""
+    """`model` as a function from numpy inputs to numpy logits: no gradients, no dropout; its mode is left as it was."""
 
     def predict(inputs: NDArray[Any]) -> NDArray[Any]:
+        is_training = model.training
+        model.eval()
         with torch.no_grad():
             answer: NDArray[Any] = logits(model, torch.from_numpy(inputs).to(device)).float().cpu().numpy()
+        model.train(is_training)
         return answer
 
     return predict

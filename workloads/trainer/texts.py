@@ -1,7 +1,7 @@
 """Text: the source of Python's standard library, dealt to sites and held-out parts by whole packages."""
 
 import sysconfig
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,13 +30,21 @@ def standard_library() -> Path:
 
 def find_packages(library: Path) -> dict[str, dict[str, int]]:
     """Documents with their sizes in bytes, by top-level package or module, in order of name."""
-    packages: dict[str, dict[str, int]] = {}
-    for path in sorted(library.rglob("*.py")):
-        parts = path.relative_to(library).parts
-        if _LEFT_OUT.isdisjoint(parts) and not parts[-1].startswith(_GENERATED_PREFIX) and path.stat().st_size:
-            package = parts[0].removesuffix(".py")
-            packages.setdefault(package, {})[str(Path(*parts))] = path.stat().st_size
+    packages = {}
+    for entry in sorted(library.iterdir()):
+        if entry.name not in _LEFT_OUT:
+            documents = {str(path.relative_to(library)): path.stat().st_size for path in _sources(library, entry)}
+            if documents:
+                packages[entry.stem] = documents
     return packages
+
+
+def _sources(library: Path, entry: Path) -> Iterator[Path]:
+    """Python files at or below `entry` of `library` that are worth reading, in order."""
+    for path in sorted(entry.rglob("*.py")) if entry.is_dir() else [entry]:
+        is_code = path.suffix == ".py" and not path.name.startswith(_GENERATED_PREFIX)
+        if is_code and _LEFT_OUT.isdisjoint(path.relative_to(library).parts) and path.stat().st_size:
+            yield path
 
 
 def deal_text(data: TextData, packages: Mapping[str, Mapping[str, int]], sites: Sequence[str]) -> dict[str, TextShare]:

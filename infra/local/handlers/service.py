@@ -178,16 +178,9 @@ class GatewayHandler(ServiceHandler):
         config = spec.with_name("bootstrap.json")
         config.write_text(inputs.spec.bootstrap, encoding="utf-8")
         envoy = Path(sys.executable).with_name("envoy")
-        return [
-            str(envoy),
-            "--config-path",
-            str(config),
-            "--concurrency",
-            "1",
-            "--use-dynamic-base-id",
-            "--log-level",
-            "warning",
-        ]
+        # with hot restart Envoy asks the kernel to end it with its parent, and the provider ends with every update
+        options = ("--concurrency", "1", "--disable-hot-restart", "--log-level", "warning")
+        return [str(envoy), "--config-path", str(config), *options]
 
     async def ready(self, spec: GatewaySpec) -> bool:
         # not only listening: a replica has passed its health check

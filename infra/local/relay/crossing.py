@@ -1,11 +1,15 @@
 """A TCP connection that crosses the link: its two ends, and how data, its end and its loss travel between them."""
 
 import asyncio
+import socket
+import struct
 from collections.abc import Callable
 from functools import partial
 
 from infra.local.relay.lane import Lane
 from workloads.spec.base import Endpoint
+
+_NO_LINGER = struct.pack("ii", 1, 0)
 
 
 class End(asyncio.Protocol):
@@ -39,7 +43,7 @@ class End(asyncio.Protocol):
         self._transport = transport
         transport.pause_reading()
         if self.gone:
-            transport.abort()
+            _reset(transport)
         self._changed()
 
     def establish(self) -> None:
@@ -111,7 +115,7 @@ class End(asyncio.Protocol):
         if self._transport is None:
             self._changed()
         else:
-            self._transport.abort()
+            _reset(self._transport)
 
     def _deliver(self, packet: bytes) -> None:
         self._bytes_on_the_way -= len(packet)
@@ -177,3 +181,9 @@ class Crossing:
         else:
             self._far.establish()
             self._back.send(0, self.near.establish)
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    """Close with a reset: a socket that is merely closed would tell of an orderly end."""
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _NO_LINGER)
+    transport.abort()

@@ -75,7 +75,7 @@ class Lane:
 
     def _deliver(self) -> None:
         self._timer = None
-        now = self._now()
+        now = max(self._now(), self._on_the_way[0][0])  # a timer may be early by the clock's resolution
         while self._on_the_way and self._on_the_way[0][0] <= now:
             self._on_the_way.popleft()[1]()
         self._arm()

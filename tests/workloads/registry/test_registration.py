@@ -61,8 +61,8 @@ def register(launch: RegisterLaunch) -> RegisterResult:
     return register_verified(launch, verified_lineage(launch))
 
 
-def call(registry: str, path: str, **query: str) -> dict[str, Any]:
-    return httpx.get(f"{registry}/api/2.0/mlflow/{path}", params=query).raise_for_status().json()
+def call(registry: str, method: str, **query: str) -> dict[str, Any]:
+    return httpx.get(f"{registry}/api/2.0/mlflow/{method}", params=query).raise_for_status().json()
 
 
 def test_alias_leads_to_the_lineage(registry: str, launch: RegisterLaunch) -> None:

@@ -1,7 +1,7 @@
 """Sites of a test: exchanges on loopback, and their rounds side by side in threads."""
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
 import torch
@@ -24,9 +24,12 @@ Result = TypeVar("Result")
 
 
 def together(*calls: Callable[[], Result]) -> list[Result]:
-    """Results of `calls`, made at the same time."""
+    """Results of `calls`, made at the same time. The first one that fails is the one that is told."""
     with ThreadPoolExecutor(len(calls)) as pool:
-        return [future.result(HANG_S) for future in [pool.submit(call) for call in calls]]
+        futures = [pool.submit(call) for call in calls]
+        for future in as_completed(futures):
+            future.result()
+        return [future.result() for future in futures]
 
 
 def ports_of(*sites: str) -> dict[str, int]:

@@ -120,7 +120,7 @@ def test_only_a_flat_tensor_of_floats_is_an_update(thing, error):
 
 
 def test_a_payload_of_another_size_is_no_update():
-    with pytest.raises(ValueError, match=r"\[302\]"):
+    with pytest.raises(ValueError, match=r"\[304\]"):
         Quantised(UpdateFormat(300, torch.float32, 8), torch.zeros(300, dtype=torch.uint8))
 
 

@@ -1,6 +1,7 @@
 """Whole sites: processes that train, merge, die, come back and publish."""
 
 import re
+import shutil
 import signal
 import socket
 
@@ -8,7 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.kit.worlds import TWO_SITES, SiteProcess, make_launch, run_sites, small_recipe
+from tests.kit.authority import Authority
+from tests.kit.worlds import TWO_SITES, SiteProcess, make_launch, run_ranks, run_sites, small_recipe
 from workloads.spec.artifact import ArtifactManifest, RunResult
 from workloads.spec.errors import USER_ERROR_EXIT, UserError
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
@@ -97,31 +99,58 @@ def test_a_finished_run_is_left_as_it_is(finished):
 
 
 @pytest.mark.parametrize("victim", TWO_SITES)
-def test_a_site_that_is_killed_and_comes_back_changes_nothing(finished, tmp_path, victim):
+@pytest.mark.parametrize(
+    ("moment", "resumed_at"),
+    [
+        (("step", 1), 0),
+        (("step", STEPS_A_ROUND), 0),
+        (("round", 1), 0),
+        (("step", 3 * STEPS_A_ROUND + 2), 3),
+        (("step", ROUNDS * STEPS_A_ROUND), ROUNDS - 1),
+        (("round", ROUNDS), ROUNDS - 1),
+    ],
+)
+def test_a_site_that_is_killed_and_comes_back_changes_nothing(finished, tmp_path, victim, moment, resumed_at):
     undisturbed, _, _ = finished
     launch = make_launch(small_recipe("iris"), tmp_path)
     survivor = next(site for site in TWO_SITES if site != victim)
     other = SiteProcess(launch, survivor)
-    status, _, _ = SiteProcess(launch, victim, kill_at_step=3 * STEPS_A_ROUND + 2).finish()
-    assert status == -signal.SIGKILL
+    assert SiteProcess(launch, victim, kill_at=moment).finish()[0] == -signal.SIGKILL
     status, output, errors = SiteProcess(launch, victim).finish()
     assert status == 0, errors
-    assert "note: training resumes after round 3 of 6" in output
+    assert (f"note: training resumes after round {resumed_at} of 6" in output) == (resumed_at > 0)
     assert other.finish()[0] == 0
     assert_same_outcome(undisturbed, tmp_path)
-    assert RunResult.load(tmp_path / "output" / "result.json").resumed_at_round == 3
+    assert RunResult.load(tmp_path / "output" / "result.json").resumed_at_round == resumed_at
 
 
-def test_all_sites_resume_from_the_newest_round_that_each_has(finished, tmp_path):
+def test_mutual_tls_changes_nothing(finished, tmp_path):
+    undisturbed, _, _ = finished
+    authority = Authority(tmp_path / "pki")
+    credentials = {site: authority.issue(site) for site in TWO_SITES}
+    run_sites(make_launch(small_recipe("iris"), tmp_path, credentials=credentials))
+    assert_same_outcome(undisturbed, tmp_path)
+
+
+def test_a_first_site_that_dies_before_it_has_published_needs_no_other_to_publish(finished, tmp_path):
     undisturbed, _, _ = finished
     launch = make_launch(small_recipe("iris"), tmp_path)
-    killed = [SiteProcess(launch, site, kill_at_step=step) for site, step in zip(TWO_SITES, (14, 15), strict=True)]
+    run_sites(launch)
+    shutil.rmtree(tmp_path / "output")
+    run_sites(launch, ("aws-1",))
+    assert_same_outcome(undisturbed, tmp_path)
+
+
+def test_a_corrupt_checkpoint_is_said_and_the_run_goes_on_from_the_previous_one(finished, tmp_path):
+    undisturbed, _, _ = finished
+    launch = make_launch(small_recipe("iris"), tmp_path)
+    killed = [SiteProcess(launch, site, kill_at=("step", step)) for site, step in zip(TWO_SITES, (14, 15), strict=True)]
     assert [process.finish()[0] for process in killed] == [-signal.SIGKILL] * 2
     newest = tmp_path / "os-1" / "work" / "checkpoints" / "round-000003" / "state.safetensors"
     newest.write_bytes(newest.read_bytes()[:-8])
     said = run_sites(launch)
     assert "note: checkpoint of round 3 is not used: state.safetensors is corrupt" in said["os-1"]
-    assert all("note: training resumes after round 2 of 6" in output for output in said.values())
+    assert "note: training resumes after round 2 of 6" in said["os-1"]
     assert any("corrupt" in event.text for event in events(tmp_path, "os-1", NoteEvent))
     assert_same_outcome(undisturbed, tmp_path)
 
@@ -142,7 +171,7 @@ def test_a_site_of_two_workers_trains_as_one_does(tmp_path):
     weights = {}
     for workers in (1, 2):
         folder = tmp_path / str(workers)
-        run_sites(make_launch(small_recipe("iris"), folder, ("aws-1",), workers=workers), ("aws-1",), workers=workers)
+        run_ranks(make_launch(small_recipe("iris"), folder, ("aws-1",), workers=workers), "aws-1", workers)
         weights[workers] = load_file(folder / "output" / "trained" / "model.safetensors")
     for name in weights[1]:
         torch.testing.assert_close(weights[1][name], weights[2][name])
@@ -151,14 +180,14 @@ def test_a_site_of_two_workers_trains_as_one_does(tmp_path):
 def test_a_stopped_site_ends_promptly_and_not_well(tmp_path):
     site = SiteProcess(make_launch(small_recipe("iris"), tmp_path), "aws-1")
     site.await_line("waiting for os-1")
-    site.stop(signal.SIGTERM)
+    site.stop()
     assert site.finish()[0] == -signal.SIGTERM
 
 
 def test_an_outage_is_trained_through_and_nothing_is_lost(tmp_path):
     launch = make_launch(small_recipe("iris"), tmp_path, round_deadline_s=0.2)
     other = SiteProcess(launch, "os-1")
-    SiteProcess(launch, "aws-1", kill_at_step=2 * STEPS_A_ROUND + 1).finish()
+    SiteProcess(launch, "aws-1", kill_at=("step", 2 * STEPS_A_ROUND + 1)).finish()
     other.await_line("note: round 3: no word from every site within 0.2 s; training on alone until the link is back")
     status, _, errors = SiteProcess(launch, "aws-1").finish()
     assert status == 0, errors
@@ -167,6 +196,17 @@ def test_an_outage_is_trained_through_and_nothing_is_lost(tmp_path):
     assert first.outer_state_digest == second.outer_state_digest
     assert second.samples > ROUNDS * STEPS_A_ROUND * BATCH
     assert RunResult.load(tmp_path / "output" / "result.json").samples == first.samples + second.samples
+
+
+def test_an_outage_in_the_last_round_is_waited_for(finished, tmp_path):
+    undisturbed, _, _ = finished
+    launch = make_launch(small_recipe("iris"), tmp_path, round_deadline_s=5.0)
+    other = SiteProcess(launch, "os-1")
+    SiteProcess(launch, "aws-1", kill_at=("step", ROUNDS * STEPS_A_ROUND)).finish()
+    other.await_line("note: round 6: no word from every site within 5 s; all steps are made, waiting for the link")
+    assert SiteProcess(launch, "aws-1").finish()[0] == 0
+    assert other.finish()[0] == 0
+    assert_same_outcome(undisturbed, tmp_path)
 
 
 def test_a_mistake_is_one_line_and_exit_2(tmp_path):

@@ -105,6 +105,14 @@ def test_a_tiny_llama_learns(tmp_path):
     assert after < 5.5
 
 
+def test_a_prediction_is_made_without_dropout_and_leaves_training_on():
+    model = torch.nn.Sequential(torch.nn.Dropout(0.5)).train()
+    inputs = np.ones((2, 8), dtype=np.float32)
+    np.testing.assert_array_equal(predictor(model, CPU)(inputs), inputs)
+    assert model.training
+    assert model[0].training
+
+
 @pytest.mark.parametrize(
     ("name", "files"),
     [("iris", {"labels.json"}), ("language", {"config.json", "tokenizer.json", "tokenizer_config.json"})],

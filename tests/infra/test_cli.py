@@ -1,0 +1,115 @@
+"""Every mistake that can be known before anything starts gets one line, a non-zero status, and changes nothing."""
+
+import os
+import socket
+import stat
+
+import pytest
+from typer.testing import CliRunner
+
+from infra.local.ports import PortPlan
+from infra.operations import preflight
+from infra.operations.cli import app
+from infra.settings import Settings
+from infra.toolchain.engine import CHOICE
+from tests.kit.program import stack_config
+from tests.kit.stack import LocalStack
+from workloads.spec.errors import UserError
+
+
+@pytest.fixture
+def stack(tmp_path):
+    return LocalStack(tmp_path)
+
+
+def refusal(stack: LocalStack, *arguments: str, environment: dict[str, str] | None = None) -> str:
+    done = stack.run(*arguments, environment=environment)
+    assert done.status == 2, done.text
+    (line,) = done.text.strip().splitlines()
+    assert line.startswith("error: ")
+    assert not stack.processes()
+    return line
+
+
+def test_an_unknown_recipe(stack):
+    assert "recipe 'irsi' is unknown; choose one of iris, language" in refusal(stack, "up", "--recipe", "irsi")
+
+
+def test_an_unknown_key_of_the_stack_and_of_the_recipe(stack):
+    assert "colour" in refusal(stack, "up", "--set", "colour=blue")
+    assert "epocs" in refusal(stack, "up", "--set", "training.overrides.train.epocs=3")
+
+
+def test_a_rate_of_zero(stack):
+    assert "0.1 Mbit/s to 100 Gbit/s" in refusal(stack, "up", "--set", "links.0.rate=0 Mbit/s")
+
+
+def test_an_unknown_stack_lists_the_known_ones(stack):
+    assert "stacks: local" in refusal(stack, "up", "--stack", "lcoal")
+
+
+def test_a_port_in_use_is_named_with_what_it_is_for(stack):
+    port = PortPlan(stack.base_port, 2).registry.port
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", port))
+        listener.listen()
+        line = refusal(stack, "up")
+    assert f"port {port}, for the registry, is in use" in line
+    assert "isthmus:local.base_port" in line
+
+
+def test_an_engine_that_is_too_old(stack, tmp_path):
+    old = tmp_path / "bin" / "pulumi"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho v3.100.0\n")
+    old.chmod(old.stat().st_mode | stat.S_IXUSR)
+    environment = {"PATH": f"{old.parent}:{os.environ['PATH']}", CHOICE: ""}
+    line = refusal(stack, "up", environment=environment)
+    assert "3.100.0" in line
+    assert "ENGINE=own" in line
+
+
+def test_a_lost_passphrase_of_a_stack_with_secrets(stack):
+    (stack.state / "backend/.pulumi/stacks/isthmus").mkdir(parents=True)
+    (stack.state / "backend/.pulumi/stacks/isthmus/local.json").write_text("{}")
+    line = refusal(stack, "up")
+    assert "the passphrase is missing" in line
+    assert "PULUMI_CONFIG_PASSPHRASE" in line
+
+
+def settings() -> Settings:
+    return Settings.parse({key.removeprefix("isthmus:"): v for key, v in stack_config("local").items() if "isthmus" in key}, "x")
+
+
+def test_a_local_stack_draws_a_passphrase_that_only_its_owner_can_read(tmp_path):
+    first = preflight.passphrase(settings(), "local", tmp_path, {})
+    assert first == preflight.passphrase(settings(), "local", tmp_path, {})
+    (file,) = tmp_path.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert len(file.read_text()) >= 32
+
+
+def test_a_given_passphrase_is_used(tmp_path):
+    given = {preflight.PASSPHRASE: "mine"}
+    assert preflight.passphrase(settings(), "local", tmp_path, given) == given
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_stack_in_a_cloud_gets_no_drawn_passphrase(tmp_path):
+    cloud = settings().model_copy(update={"sites": (settings().sites[0].model_copy(update={"kind": "aws"}),)})
+    with pytest.raises(UserError, match="the passphrase is missing: stack dev is not local"):
+        preflight.passphrase(cloud, "dev", tmp_path, {})
+
+
+def test_a_full_disk_is_told_before_anything_starts(tmp_path, monkeypatch):
+    import shutil
+    from types import SimpleNamespace
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, used=1, free=7 << 20))
+    with pytest.raises(UserError, match="7 MiB are free at .* make room"):
+        preflight.check(settings(), tmp_path)
+
+
+def test_help_lists_the_commands():
+    text = CliRunner().invoke(app, ["--help"]).output
+    assert all(f" {word} " in text for word in ("up", "preview", "refresh", "down", "diagram", "outage"))

@@ -1,0 +1,60 @@
+"""Real inference replicas over models from `tests.kit.artefacts`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from tests.kit.artefacts import SigningKeys, make_signing_keys, make_table_model, make_text_model
+from tests.kit.processes import free_port, running_module
+from workloads.registry.signing import sign
+from workloads.spec.base import Credentials, Endpoint
+from workloads.spec.launch import ServeLaunch
+from workloads.spec.recipe import Recipe, ServeSpec, load_recipe
+
+TABLE = load_recipe("iris").model_copy(update={"serve": ServeSpec(max_batch=4, max_request_bytes=2048)})
+CONTEXT = 64
+TEXT = load_recipe("language", {"model.config.max_position_embeddings": CONTEXT, "data.context": CONTEXT})
+
+
+@dataclass(frozen=True)
+class Replica:
+    """A replica that answers."""
+
+    url: str
+    process: psutil.Process
+
+
+def table_launch(folder: Path, credentials: Credentials | None = None) -> ServeLaunch:
+    keys = make_signing_keys(folder)
+    make_table_model(folder / "model", TABLE)
+    return _launch(folder, TABLE, keys, credentials)
+
+
+def text_launch(folder: Path, follows: dict[int, int], recipe: Recipe = TEXT) -> ServeLaunch:
+    keys = make_signing_keys(folder)
+    make_text_model(folder / "model", recipe, follows)
+    return _launch(folder, recipe, keys, None)
+
+
+@contextmanager
+def running_replica(launch: ServeLaunch, folder: Path) -> Iterator[Replica]:
+    launch.save(folder / "serve.json")
+    with running_module("workloads.inference", folder / "serve.json", log=folder / "log") as process:
+        scheme = "https" if launch.credentials else "http"
+        yield Replica(f"{scheme}://{launch.listen}", psutil.Process(process.pid))
+
+
+def _launch(folder: Path, recipe: Recipe, keys: SigningKeys, credentials: Credentials | None) -> ServeLaunch:
+    sign(folder / "model", keys.private)
+    return ServeLaunch(
+        site="aws-1",
+        recipe=recipe,
+        model=folder / "model",
+        version="3",
+        public_key=keys.public,
+        listen=Endpoint(port=free_port()),
+        credentials=credentials,
+    )

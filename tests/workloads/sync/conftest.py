@@ -1,0 +1,8 @@
+import pytest
+
+from tests.workloads.sync.authority import Authority
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("pki") / "platform")
