@@ -78,7 +78,9 @@ def test_a_lost_passphrase_of_a_stack_with_secrets(stack):
 
 
 def settings() -> Settings:
-    return Settings.parse({key.removeprefix("isthmus:"): v for key, v in stack_config("local").items() if "isthmus" in key}, "x")
+    return Settings.parse(
+        {key.removeprefix("isthmus:"): v for key, v in stack_config("local").items() if "isthmus" in key}, "x"
+    )
 
 
 def test_a_local_stack_draws_a_passphrase_that_only_its_owner_can_read(tmp_path):

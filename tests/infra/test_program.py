@@ -44,7 +44,9 @@ def test_the_outputs_of_the_sites_and_the_link_become_the_launch(program):
 
 def test_the_link_leads_to_the_exchanges_and_replicas(program):
     launch = LaunchSpec.model_validate(program.one("isthmus:local:TrainingRun").inputs["launch"])
-    replicas = {r.inputs["spec"]["site"]: r.inputs["spec"]["listen"]["port"] for r in program.of_type("isthmus:local:Replica")}
+    replicas = {
+        r.inputs["spec"]["site"]: r.inputs["spec"]["listen"]["port"] for r in program.of_type("isthmus:local:Replica")
+    }
     for channel in program.one("isthmus:local:Link").inputs["spec"]["channels"]:
         site = channel["destination"]
         expected = launch.site(site).listen.port if channel["purpose"] == "training" else replicas[site]

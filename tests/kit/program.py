@@ -1,8 +1,10 @@
 """The whole Pulumi program under mocks that are as strict as an engine with real providers."""
 
+import asyncio
 import json
 import os
 import runpy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,18 @@ from unittest import mock
 import pulumi
 import yaml
 
+from infra.local.handler import Context, Handler
 from infra.local.handlers import HANDLERS
-from infra.local.values import UNKNOWN
+from infra.local.values import plain_map, prop_map
 from infra.settings import PROJECT, ROOT
 
 # What the mocked provider gives back beside a resource's inputs.
 LOCAL_OUTPUTS: dict[str, dict[str, Any]] = {
-    "isthmus:local:SiteAuthority": {"fingerprint": "f" * 64, "expires": "2030-01-01", "private_files": {"a/key.pem": "K"}},
+    "isthmus:local:SiteAuthority": {
+        "fingerprint": "f" * 64,
+        "expires": "2030-01-01",
+        "private_files": {"a/key.pem": "K"},
+    },
     "isthmus:local:Site": {"threads_per_worker": 1, "memory_bytes": 1 << 32},
     "isthmus:local:DataShard": {"data_digest": "d" * 64, "samples": 60, "held_out_samples": 15},
     "isthmus:local:Link": {"rate_mbps": 98.5, "rtt_ms": 30.4},
@@ -70,11 +77,37 @@ class StrictMocks(pulumi.runtime.Mocks):
                 raise AssertionError(f"{args.typ} {args.name}: {faults or f'missing inputs {missing}'}")
         elif args.custom and not args.typ.startswith("pulumi:providers:"):
             raise AssertionError(f"{args.typ} {args.name}: no provider of this program has this type")
-        self.resources.append(Registered(args.typ, args.name, dict(args.inputs), args.provider or "", bool(args.custom)))
+        self.resources.append(
+            Registered(args.typ, args.name, dict(args.inputs), args.provider or "", bool(args.custom))
+        )
         return f"{args.name}-id", {**args.inputs, **LOCAL_OUTPUTS.get(args.typ, {}), "status": "ok"}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         raise AssertionError(f"the program calls an unknown function {args.token}")
+
+
+@dataclass
+class RunningMocks(StrictMocks):
+    """As strict, but what the program declares is really made, by the same handlers that the provider uses."""
+
+    made: list[tuple[Handler[Any], Any, dict[str, Any]]] = field(default_factory=list)
+
+    def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
+        identifier, outputs = super().new_resource(args)
+        if handler := _HANDLERS.get(args.typ):
+            inputs = handler.parse(plain_map(prop_map(args.inputs)))
+            context = Context(args.name, lambda _: None, lambda _: None)
+            with ThreadPoolExecutor(1) as other_loop:
+                made = other_loop.submit(asyncio.run, handler.create(inputs, context)).result()
+            self.made.append((handler, inputs, made))
+            outputs = {**args.inputs, **made}
+        return identifier, outputs
+
+    def destroy(self) -> None:
+        """Delete everything in the opposite order."""
+        while self.made:
+            handler, inputs, state = self.made.pop()
+            asyncio.run(handler.delete(inputs, state))
 
 
 @dataclass(frozen=True)
@@ -92,9 +125,9 @@ class Program:
         return resource
 
 
-def run_program(config: dict[str, Any], stack: str = "local") -> Program:
+def run_program(config: dict[str, Any], stack: str = "local", mocks: StrictMocks | None = None) -> Program:
     """Run the real `infra/__main__.py` with a stack's `config:` mapping."""
-    mocks = StrictMocks()
+    mocks = mocks or StrictMocks()
     values = {key: value if isinstance(value, str) else json.dumps(value) for key, value in config.items()}
     exports: dict[str, Any] = {}
 
@@ -118,6 +151,3 @@ def stack_config(stack: str) -> dict[str, Any]:
 
 def stack_files() -> list[Path]:
     return sorted((ROOT / "stacks").glob("Pulumi.*.yaml"))
-
-
-__all__ = ["LOCAL_OUTPUTS", "UNKNOWN", "Program", "Registered", "StrictMocks", "run_program", "stack_config", "stack_files"]

@@ -67,7 +67,16 @@ class LocalStack:
         own = [f"local.folder={self.local}", f"local.base_port={self.base_port}", *self.settings]
         chosen = [part for setting in own for part in ("--set", setting)] if with_settings else []
         return subprocess.Popen(
-            [sys.executable, "-m", "infra.operations", arguments[0], "--state", str(self.state), *chosen, *arguments[1:]],
+            [
+                sys.executable,
+                "-m",
+                "infra.operations",
+                arguments[0],
+                "--state",
+                str(self.state),
+                *chosen,
+                *arguments[1:],
+            ],
             cwd=ROOT,
             env={**os.environ, "COLUMNS": "200", **ENGINE, **(environment or {})},
             stdout=subprocess.PIPE,

@@ -185,9 +185,11 @@ def _leaves(overrides: dict[str, JsonValue], prefix: str = "") -> Iterator[tuple
 def _set(document: JsonValue, dotted: str, value: JsonValue) -> None:
     *parents, last = dotted.split(".")
     for key in parents:
-        if not isinstance(document, dict) or key not in document:
-            raise UserError(f"training override {dotted!r}: the recipe has no key {key!r}")
-        document = document[key]
+        if not isinstance(document, dict):
+            raise UserError(f"training override {dotted!r}: {key!r} is below {document!r:.40}, which has no parts")
+        document = document.setdefault(
+            key, {}
+        )  # a section that the file leaves to its defaults; the schema has the last word
     if not isinstance(document, dict):
         raise UserError(f"training override {dotted!r}: {'.'.join(parents)!r} is not a mapping")
     document[last] = value

@@ -58,7 +58,10 @@ def test_unknown_inputs_are_a_change_and_no_fault():
 
 
 def test_faults_name_the_property():
-    assert [key for key, _ in SiteHandler().faults({**SITE, "workers": "many", "colour": "blue"})] == ["colour", "workers"]
+    assert [key for key, _ in SiteHandler().faults({**SITE, "workers": "many", "colour": "blue"})] == [
+        "colour",
+        "workers",
+    ]
 
 
 def test_values_survive_the_way_through_properties():

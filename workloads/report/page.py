@@ -1,0 +1,84 @@
+"""The page itself: a template filled with figures and plots, which needs no script and loads nothing."""
+
+import base64
+import xml.etree.ElementTree as ET
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from workloads.report import wording
+from workloads.report.plots import Plot
+from workloads.report.reading import Figures
+from workloads.spec.errors import UserError
+from workloads.spec.recipe import Recipe
+
+_TEMPLATE = "page.html.j2"
+
+
+def render(figures: Figures, plots: tuple[Plot, ...], picture_svg: str) -> str:
+    """The page as HTML.
+
+    Raises:
+        UserError: `picture_svg` is not an SVG.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": "{:,}".format,
+        "duration": wording.duration,
+        "metric_name": wording.metric_name,
+        "moment": _moment,
+        "ratio": wording.ratio,
+        "share": wording.share,
+        "size": wording.size,
+    }
+    metric = figures.compression.metric
+    return environment.get_template(_TEMPLATE).render(
+        figures=figures,
+        launch=figures.launch,
+        recipe=figures.launch.recipe,
+        recipe_yaml=_as_yaml(figures.launch.recipe),
+        run=figures.run,
+        compression=figures.compression,
+        registration=figures.registration,
+        metric=metric,
+        quality=lambda value: wording.quality(metric, value),
+        baseline=_baseline(metric, figures.trained.metrics),
+        plots=plots,
+        picture=_as_image(picture_svg),
+    )
+
+
+def _baseline(metric: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
+    """Name and value of the metric for a model that has learnt nothing from its inputs."""
+    name = {"accuracy": "majority", "bits_per_byte": "unigram"}.get(metric, "")
+    value = metrics.get(f"{name}_{metric}")
+    return None if value is None else (name, value)
+
+
+def _as_image(svg: str) -> str:
+    """A data URL: as an image the picture keeps its style sheet to itself and cannot run anything."""
+    try:
+        root = ET.fromstring(svg)  # noqa: S314 - drawn by the program that launched the report
+    except ET.ParseError as error:
+        raise UserError(f"picture_svg: not XML, {error}; draw it again with `make up`") from None
+    if root.tag != "{http://www.w3.org/2000/svg}svg":
+        raise UserError(f"picture_svg: the root is {root.tag!r}, not an SVG's; draw it again with `make up`")
+    return f"data:image/svg+xml;base64,{base64.b64encode(svg.encode()).decode()}"
+
+
+def _as_yaml(recipe: Recipe) -> str:
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _moment(t: float) -> str:
+    """Seconds since the epoch in UTC."""
+    return f"{datetime.fromtimestamp(t, UTC):%Y-%m-%d %H:%M:%S} UTC"
