@@ -6,6 +6,7 @@ The tests of this module are one story and run in its order.
 import json
 import os
 import signal
+import subprocess
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -58,8 +59,8 @@ def test_up_makes_the_platform_and_it_answers_from_both_sides(stack):
 def test_the_printed_curl_line_works(stack):
     printed = stack.run("outputs", with_settings=False).text
     (line,) = [line for line in printed.splitlines() if line.startswith("curl ")]
-    answer = os.popen(line).read()  # noqa: S605 - it is meant to be pasted into a shell
-    assert json.loads(answer)["outputs"]
+    answer = subprocess.run(line, shell=True, capture_output=True, text=True, check=True)  # it is meant for a shell
+    assert json.loads(answer.stdout)["outputs"]
 
 
 def test_the_console_shows_epochs_and_batches(stack):

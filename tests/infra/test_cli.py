@@ -1,8 +1,10 @@
 """Every mistake that can be known before anything starts gets one line, a non-zero status, and changes nothing."""
 
 import os
+import shutil
 import socket
 import stat
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -104,9 +106,6 @@ def test_a_stack_in_a_cloud_gets_no_drawn_passphrase(tmp_path):
 
 
 def test_a_full_disk_is_told_before_anything_starts(tmp_path, monkeypatch):
-    import shutil
-    from types import SimpleNamespace
-
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(total=1, used=1, free=7 << 20))
     with pytest.raises(UserError, match="7 MiB are free at .* make room"):
         preflight.check(settings(), tmp_path)

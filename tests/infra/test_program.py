@@ -5,7 +5,7 @@ import json
 import pulumi
 import pytest
 
-from tests.kit.program import run_program, stack_config, stack_files
+from tests.kit.program import StrictMocks, run_program, stack_config, stack_files
 from workloads.spec.launch import LaunchSpec
 
 
@@ -96,8 +96,6 @@ def test_a_mistake_is_one_line_for_the_engine_to_show():
 
 
 def test_the_mocks_refuse_a_duplicate_and_an_unknown_function():
-    from tests.kit.program import StrictMocks
-
     mocks = StrictMocks()
     args = pulumi.runtime.MockResourceArgs("isthmus:platform:Site", "a", {}, "", "", custom=False)
     mocks.new_resource(args)

@@ -3,6 +3,7 @@
 import functools
 import multiprocessing
 import os
+import re
 import signal
 import socket
 import sys
@@ -135,12 +136,12 @@ class SiteProcess:
             raise TimeoutError(f"no end within {LIMIT_S} s; said:\n{self._output}\n{self._errors}")
         return self._process.exitcode, self._output, self._errors
 
-    def await_line(self, line: str) -> None:
-        """Return once the process has said `line`, which it must before its end."""
-        while line not in self._output.splitlines():
+    def await_line(self, pattern: str) -> None:
+        """Return once the process has said a line that matches `pattern`, which it must before its end."""
+        while not any(re.fullmatch(pattern, line) for line in self._output.splitlines()):
             self._process.join(_POLL_S)
             if self._process.exitcode is not None:
-                raise AssertionError(f"ended without {line!r}; said:\n{self._output}\n{self._errors}")
+                raise AssertionError(f"ended without {pattern!r}; said:\n{self._output}\n{self._errors}")
 
     def stop(self) -> None:
         """Ask it to end, with SIGTERM."""

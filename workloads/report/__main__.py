@@ -28,6 +28,7 @@ def _write(path: Path, page: str) -> None:
         scratch.write_text(page, encoding="utf-8")
         scratch.replace(path)
     except OSError as error:
+        scratch.unlink(missing_ok=True)
         raise UserError(f"{path}: cannot be written, {error.strerror}; name another output or make room") from None
 
 

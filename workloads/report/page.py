@@ -16,6 +16,10 @@ from workloads.spec.errors import UserError
 from workloads.spec.recipe import Recipe
 
 _TEMPLATE = "page.html.j2"
+_BASELINES = {
+    "accuracy": ("majority_accuracy", "always naming the commonest class"),
+    "bits_per_byte": ("unigram_bits_per_byte", "knowing the bytes' frequencies alone"),
+}
 
 
 def render(figures: Figures, plots: tuple[Plot, ...], picture_svg: str) -> str:
@@ -51,17 +55,16 @@ def render(figures: Figures, plots: tuple[Plot, ...], picture_svg: str) -> str:
         registration=figures.registration,
         metric=metric,
         quality=lambda value: wording.quality(metric, value),
-        baseline=_baseline(metric, figures.trained.metrics),
+        baseline=_baseline(metric, figures.run.metrics),
         plots=plots,
         picture=_as_image(picture_svg),
     )
 
 
 def _baseline(metric: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
-    """Name and value of the metric for a model that has learnt nothing from its inputs."""
-    name = {"accuracy": "majority", "bits_per_byte": "unigram"}.get(metric, "")
-    value = metrics.get(f"{name}_{metric}")
-    return None if value is None else (name, value)
+    """What can be had without looking at the inputs, in words and as the metric's value."""
+    key, words = _BASELINES.get(metric, ("", ""))
+    return (words, metrics[key]) if key in metrics else None
 
 
 def _as_image(svg: str) -> str:

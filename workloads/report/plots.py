@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator, PercentFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from workloads.report.canvas import INK, inline_svg, site_colour, site_style, style
 from workloads.report.curves import Curve, thin
@@ -16,6 +16,8 @@ from workloads.report.wording import metric_name, share
 _WIDTH, _HEIGHT = 4.5, 2.8  # inches; the page scales them
 _LINE_POINTS, _BARS = 300, 100
 _MARKED = 30  # a line of so few points shows each
+_LONG_S = 600.0  # a longer run has its time in minutes
+_REFERENCE = {"color": INK, "linewidth": 1.0, "linestyle": (0, (1, 2))}
 
 Axes = Any  # matplotlib ships no types
 
@@ -43,9 +45,12 @@ def _draw_loss(figures: Figures) -> Plot:
         figure, axes = _canvas("step of the site", "training loss")
         for index, (trace, line) in enumerate(zip(figures.traces, curves, strict=True)):
             _draw_line(axes, line, f"loss-{trace.site}", trace.site, index)
-        axes.set_ylim(bottom=min(0.0, *(float(line.low.min()) for line in curves)))
+        axes.set_ylim(bottom=0.0)
         _legend(axes)
-        return _plot(figure, "loss", "Training loss by site", _grouping(curves, "step"))
+        caption = _grouping(curves, "step")
+        if any(len(trace.steps) < trace.steps[-1].step for trace in figures.traces):
+            caption += " Of the steps that a site made alone while the link was away, only some were logged."
+        return _plot(figure, "loss", "Training loss by site", caption)
 
 
 def _draw_validation(figures: Figures) -> Plot:
@@ -53,17 +58,18 @@ def _draw_validation(figures: Figures) -> Plot:
     metric = gate.metric
 
     def curve(trace: SiteTrace) -> Curve:
-        told = [event for event in trace.rounds if metric in event.metrics]
-        return thin([event.round for event in told], [event.metrics[metric] for event in told], _LINE_POINTS)
+        values = [event.metrics[metric] for event in trace.rounds]
+        return thin([event.round for event in trace.rounds], values, _LINE_POINTS)
 
     curves = [curve(trace) for trace in figures.traces]
     with style("validation"):
         figure, axes = _canvas("round", metric_name(metric))
         for index, (trace, line) in enumerate(zip(figures.traces, curves, strict=True)):
             _draw_line(axes, line, f"validation-{trace.site}", trace.site, index)
-        axes.axhline(gate.bound, color=INK, linewidth=1, linestyle=(0, (1, 2)), label="gate")
+        axes.axhline(gate.bound, label="gate", **_REFERENCE)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if metric == "accuracy":
-            axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g}%"))
         _legend(axes)
         caption = (
             "Measured by each site after each merge, on the part of its own data that the round did not train on. "
@@ -75,22 +81,21 @@ def _draw_validation(figures: Figures) -> Plot:
 def _draw_rounds(figures: Figures) -> Plot:
     with style("rounds"):
         figure = Figure(figsize=(_WIDTH, max(_HEIGHT, 1.2 * len(figures.traces))))
-        rows: Sequence[Axes] = figure.subplots(len(figures.traces), sharex=True, sharey=True, squeeze=False)[:, 0]
+        rows: list[Axes] = list(figure.subplots(len(figures.traces), sharex=True, sharey=True, squeeze=False)[:, 0])
         group = 1
         for index, (axes, trace) in enumerate(zip(rows, figures.traces, strict=True)):
             numbers = [event.round for event in trace.rounds]
             whole = thin(numbers, [event.seconds for event in trace.rounds], _BARS)
             waiting = thin(numbers, [event.wait_s for event in trace.rounds], _BARS)
             group, colour = whole.group, site_colour(index)
-            bars = axes.bar(whole.x, whole.mean, width=0.9 * group, color=colour, alpha=0.3, label="whole round")
-            waits = axes.bar(waiting.x, waiting.mean, width=0.9 * group, color=colour, label="waiting on the link")
-            for number, bar in enumerate((*bars, *waits)):
-                bar.set_gid(f"rounds-{trace.site}-{number}")
+            axes.bar(whole.x, whole.mean, width=0.9 * group, color=colour, alpha=0.4, label="whole round")
+            axes.bar(waiting.x, waiting.mean, width=0.9 * group, color=colour, label="waiting on the link")
+            axes.set_gid(f"rounds-{trace.site}")
             axes.set_title(trace.site, loc="left", fontsize=8.5, fontweight="bold")
             axes.grid(visible=False, axis="x")
             axes.set_ylabel("seconds")
             axes.yaxis.set_major_locator(MaxNLocator(4))
-            axes.legend(loc="lower right", bbox_to_anchor=(1.0, 0.97), ncols=2, borderaxespad=0)
+            _legend(axes, right=True)
         rows[-1].set_xlabel("round")
         rows[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
         caption = "The light bar is the whole round, the full one the part of it spent waiting for the other sites. "
@@ -100,27 +105,28 @@ def _draw_rounds(figures: Figures) -> Plot:
 
 def _draw_link(figures: Figures) -> Plot:
     started = figures.started
+    lasted_s = max(trace.rounds[-1].t for trace in figures.traces) - started
+    unit, seconds = ("minutes", 60.0) if lasted_s > _LONG_S else ("seconds", 1.0)
 
     def curve(trace: SiteTrace) -> Curve:
-        times = [event.t - started for event in trace.rounds]
+        times = [(event.t - started) / seconds for event in trace.rounds]
         return thin(times, [figures.link_use(event) for event in trace.rounds], _LINE_POINTS)
 
     curves = [curve(trace) for trace in figures.traces]
     with style("link"):
-        figure, axes = _canvas("seconds since the start", "share of the link's rate")
+        figure, axes = _canvas(f"{unit} since the start", "share of the link's rate")
         for index, (trace, line) in enumerate(zip(figures.traces, curves, strict=True)):
             _draw_line(axes, line, f"link-{trace.site}", trace.site, index)
-        axes.axhline(
-            figures.ddp_link_share, color=INK, linewidth=1, linestyle=(0, (1, 2)), label="plain DDP, as fast as this"
-        )
+        axes.axhline(figures.ddp_link_share, label="plain DDP at this pace", **_REFERENCE)
+        axes.axhline(1.0, color=INK, linewidth=1.0)
         axes.set_yscale("log")
-        axes.set_ylim(top=max(1.5, 2 * figures.ddp_link_share))
-        axes.axhline(1.0, color=INK, linewidth=1)
+        axes.set_ylim(top=3 * max(1.0, figures.ddp_link_share))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value)))
         _legend(axes)
         caption = (
             f"Payload sent in each round against the {figures.launch.link.rate_mbps:g} Mbit/s measured in one direction "
-            f"(full line at 100%), on a logarithmic scale. {_grouping(curves, 'round')}"
+            "(the full line at 100%), on a logarithmic scale. The dotted line is what plain DDP would have needed to "
+            f"train as fast as this run did. {_grouping(curves, 'round')}"
         )
         return _plot(figure, "link", "Use of the link", caption)
 
@@ -142,8 +148,9 @@ def _draw_line(axes: Axes, curve: Curve, gid: str, label: str, index: int) -> No
         axes.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.15, linewidth=0)
 
 
-def _legend(axes: Axes) -> None:
-    axes.legend(loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=4, borderaxespad=0)
+def _legend(axes: Axes, *, right: bool = False) -> None:
+    side, x = ("right", 1.0) if right else ("left", 0.0)
+    axes.legend(loc=f"lower {side}", bbox_to_anchor=(x, 1.0), ncols=4, borderaxespad=0)
 
 
 def _grouping(curves: Sequence[Curve], unit: str) -> str:
@@ -153,7 +160,7 @@ def _grouping(curves: Sequence[Curve], unit: str) -> str:
 
 
 def _grouped(group: int, mark: str, unit: str) -> str:
-    return f"Each {mark} is one {unit}." if group == 1 else f"Each {mark} is the mean of {group} {unit}s."
+    return f"Each {mark} is one {unit}." if group == 1 else f"Each {mark} is the mean of up to {group} {unit}s."
 
 
 def _plot(figure: Figure, name: str, title: str, caption: str) -> Plot:

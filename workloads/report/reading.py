@@ -194,6 +194,10 @@ def _faults(figures: Figures) -> Iterator[str]:
     for name in ("bytes_sent", "wire_bytes_sent", "wait_s", "peak_memory_bytes"):
         if (found := set(getattr(run, name))) != sites:
             yield f"the run's {name} is of sites {sorted(found)}, the launch has {sorted(sites)}"
+    metric = figures.launch.recipe.compress.gate.metric
+    for trace in figures.traces:
+        if any(metric not in event.metrics for event in trace.rounds):
+            yield f"site {trace.site} told rounds without {metric}"
     if run.manifest_digest != trained:
         yield f"the run made model {run.manifest_digest[:12]}, the trained model is {trained[:12]}"
     if trained not in figures.compressed.parents:

@@ -69,6 +69,11 @@ class Exchange:
         self.close()
 
     @property
+    def peers(self) -> frozenset[str]:
+        """Names of the other sites."""
+        return frozenset(self._endpoints)
+
+    @property
     def refused(self) -> Counter[str]:
         """How often something from a peer was refused, by reason."""
         return self._ledger.refused
@@ -98,7 +103,7 @@ class Exchange:
         server = FrameServer(
             run_id=self.run_id,
             site=self.site,
-            cohort=frozenset(self._endpoints),
+            cohort=self.peers,
             security=security,
             outbox=self._outbox,
             checkpoints=lambda: self._checkpoints,

@@ -47,5 +47,5 @@ class OuterOptimizer:
         """Move against `update` [P], the merged pseudo-gradient. `update` is used as scratch memory."""
         if self._mu:
             self.momentum.mul_(self._mu).add_(update)
-            update.add_(self.momentum * self._mu)
+            update.add_(self.momentum * self._mu)  # not `alpha=`, which fuses on some processors
         self.parameters.sub_(update.mul_(self._lr))

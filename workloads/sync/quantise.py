@@ -2,8 +2,9 @@
 
 With 8 bits a block of 256 values shares one fp16 scale, the block's largest magnitude / 127 (Dettmers et al.,
 arXiv 2110.02861, with a linear code). A payload is all scales, then all codes, little-endian. With 32 bits the values
-travel as they are. What rounding loses is the caller's to keep and send later (error feedback, arXiv 1901.09847); the
-loss itself is exact: a value and its code's value differ by less than rounding of either could matter (Sterbenz).
+travel as they are. What rounding loses is the caller's to keep and send later (error feedback, arXiv 1901.09847), and
+within the scales' range it can be kept exactly: by Sterbenz's lemma the difference of a value and its code's value is
+itself a floating-point number.
 """
 
 import math

@@ -42,7 +42,7 @@ class Synchronizer:
 
     Raises:
         TypeError: `initial` is of another dtype.
-        ValueError: `initial` is not flat, or `sites` does not hold `site` once and each peer of `exchange`.
+        ValueError: `initial` is not flat or not on the CPU, or `sites` are not `site` and the peers of `exchange`.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Synchronizer:
     ) -> None:
         if initial.dim() != 1 or initial.device.type != "cpu":
             raise ValueError(f"parameters are {list(initial.shape)} on {initial.device}; they must be flat, on the CPU")
-        if site not in sites or len(set(sites)) != len(sites):
-            raise ValueError(f"site {site} must be one of the sites {list(sites)}, each named once")
+        if sorted(sites) != sorted({site, *exchange.peers}):
+            raise ValueError(f"sites are {sorted(sites)}; they must be {site} and its peers {sorted(exchange.peers)}")
         self.round = 0
         self._site = site
         self._sites = tuple(sorted(sites))
@@ -193,6 +193,8 @@ class Synchronizer:
         ):
             if name not in state or state[name].shape != own.shape or state[name].dtype != own.dtype:
                 raise ValueError(f"state has no {name} of {own.dtype} {list(own.shape)}")
+        if not {"round", "history"} <= state.keys():
+            raise ValueError("state has no round or no history")
         self._outer.parameters.copy_(state["parameters"])
         self._outer.momentum.copy_(state["momentum"])
         self._residual.copy_(state["residual"])

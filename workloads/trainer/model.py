@@ -1,6 +1,8 @@
 """Models by recipe. Nothing here knows of sites, ranks or data."""
 
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,7 +74,8 @@ def save_model(model: nn.Module, recipe: Recipe, folder: Path, shard: Path) -> N
     if isinstance(recipe.model, MlpModel):
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / WEIGHTS)
     else:
-        cast("Any", model).save_pretrained(folder)
+        with _no_progress_bars():
+            cast("Any", model).save_pretrained(folder)
     if isinstance(recipe.data, TextData):
         save_tokenizer(folder, recipe.data.context)
     else:
@@ -92,7 +95,8 @@ def load_model(folder: Path) -> tuple[nn.Module, Recipe]:
     else:
         from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds that tables need not wait
 
-        model = cast("nn.Module", AutoModelForCausalLM.from_pretrained(folder, local_files_only=True))
+        with _no_progress_bars():
+            model = cast("nn.Module", AutoModelForCausalLM.from_pretrained(folder, local_files_only=True))
     return model.eval(), recipe
 
 
@@ -118,3 +122,17 @@ def _build_transformer(recipe: Recipe, spec: TransformersModel) -> nn.Module:
             f"{config.max_position_embeddings}; lower the one or raise the other"
         )
     return cast("nn.Module", model)
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    """`transformers` draws bars for work of a second, into logs where they are noise."""
+    from transformers.utils import logging  # noqa: PLC0415
+
+    was_shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_shown:
+            logging.enable_progress_bar()

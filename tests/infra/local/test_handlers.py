@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -83,8 +84,6 @@ def test_a_site_is_its_folder(tmp_path):
 
 
 def test_a_full_disk_is_refused_before_anything_is_made(tmp_path, monkeypatch):
-    import shutil
-
     usage = shutil.disk_usage(tmp_path)
     full = dataclasses.make_dataclass("usage", ["total", "used", "free"])(usage.total, usage.total, 5 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)

@@ -10,7 +10,8 @@ from tests.kit.links import BreakableLink
 from tests.workloads.sync.cohort import HANG_S, RUN, learn, make_exchange, make_synchronizer, ports_of, together
 from workloads.spec.base import Endpoint
 from workloads.spec.errors import UserError
-from workloads.sync import Exchange
+from workloads.spec.recipe import OuterSpec
+from workloads.sync import Exchange, Synchronizer
 from workloads.sync.quantise import dequantise
 
 TWO = ("aws-1", "os-1")
@@ -368,10 +369,25 @@ def test_a_site_that_diverges_says_so_before_it_spoils_the_others(alone):
     assert not alone.pending
 
 
+@pytest.mark.parametrize("missing", ["parameters", "momentum", "residual", "round", "history"])
+def test_a_state_without_one_of_its_parts_is_refused(alone, missing):
+    state = alone.state_dict()
+    del state[missing]
+    with pytest.raises(ValueError, match=f"state has no .*{missing}"):
+        alone.load_state_dict(state)
+
+
 def test_a_state_of_other_parameters_is_refused(alone):
     state = {**alone.state_dict(), "parameters": torch.zeros(5)}
     with pytest.raises(ValueError, match="state has no parameters"):
         alone.load_state_dict(state)
+
+
+@pytest.mark.parametrize("sites", [("aws-1",), ("aws-1", "os-2"), ("aws-1", "os-1", "os-2"), ("aws-1", "os-1", "os-1")])
+def test_the_cohort_is_the_site_and_the_peers_of_its_exchange(sites):
+    exchange = make_exchange("aws-1", ports_of(*TWO))
+    with pytest.raises(ValueError, match=r"they must be aws-1 and its peers \['os-1'\]"):
+        Synchronizer(site="aws-1", sites=sites, initial=torch.zeros(4), outer=OuterSpec(), exchange=exchange)
 
 
 def test_kept_frames_are_served_all_at_once():

@@ -185,10 +185,10 @@ def test_a_stopped_site_ends_promptly_and_not_well(tmp_path):
 
 
 def test_an_outage_is_trained_through_and_nothing_is_lost(tmp_path):
-    launch = make_launch(small_recipe("iris"), tmp_path, round_deadline_s=0.2)
+    launch = make_launch(small_recipe("iris"), tmp_path, round_deadline_s=1.0)
     other = SiteProcess(launch, "os-1")
-    SiteProcess(launch, "aws-1", kill_at=("step", 2 * STEPS_A_ROUND + 1)).finish()
-    other.await_line("note: round 3: no word from every site within 0.2 s; training on alone until the link is back")
+    SiteProcess(launch, "aws-1", kill_at=("round", 2)).finish()
+    other.await_line(r"note: round \d: no word from every site within 1 s; training on alone until the link is back")
     status, _, errors = SiteProcess(launch, "aws-1").finish()
     assert status == 0, errors
     assert other.finish()[0] == 0
@@ -203,7 +203,7 @@ def test_an_outage_in_the_last_round_is_waited_for(finished, tmp_path):
     launch = make_launch(small_recipe("iris"), tmp_path, round_deadline_s=5.0)
     other = SiteProcess(launch, "os-1")
     SiteProcess(launch, "aws-1", kill_at=("step", ROUNDS * STEPS_A_ROUND)).finish()
-    other.await_line("note: round 6: no word from every site within 5 s; all steps are made, waiting for the link")
+    other.await_line(r"note: round 6: no word from every site within 5 s; all steps are made, waiting for the link")
     assert SiteProcess(launch, "aws-1").finish()[0] == 0
     assert other.finish()[0] == 0
     assert_same_outcome(undisturbed, tmp_path)

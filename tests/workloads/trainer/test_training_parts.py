@@ -117,13 +117,14 @@ def test_a_prediction_is_made_without_dropout_and_leaves_training_on():
     ("name", "files"),
     [("iris", {"labels.json"}), ("language", {"config.json", "tokenizer.json", "tokenizer_config.json"})],
 )
-def test_a_saved_model_predicts_the_same(tmp_path, name, files):
+def test_a_saved_model_predicts_the_same_and_saving_says_nothing(tmp_path, capfd, name, files):
     recipe = small_recipe(name)
     shard = make_shards(recipe, tmp_path, TWO_SITES)["aws-1"]
     model = build_model(recipe)
     (tmp_path / "model").mkdir()
     save_model(model, recipe, tmp_path / "model", shard)
     loaded, its_recipe = load_model(tmp_path / "model")
+    assert capfd.readouterr() == ("", "")
     assert its_recipe == recipe
     assert {path.name for path in (tmp_path / "model").iterdir()} >= files | {"model.safetensors", "recipe.json"}
     inputs = torch.zeros(2, 4) if name == "iris" else torch.zeros(2, 5, dtype=torch.int64)
