@@ -30,6 +30,7 @@ class SiteContract:
     threads_per_worker: pulumi.Output[int]
     memory_bytes: pulumi.Output[int]
     resource: pulumi.Resource
+    component: pulumi.Resource  # parent of everything that belongs to the site
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from infra.local.ports import PortPlan
 from infra.topology import Topology
 from workloads.spec.base import Credentials, Endpoint
+from workloads.spec.errors import UserError
 from workloads.spec.launch import LaunchSpec, LinkFacts, RelayChannel, RelaySpec, SiteLaunch
 from workloads.spec.recipe import MlpModel, Recipe
 
@@ -40,6 +41,11 @@ def digest_of(*parts: str) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
+def run_id(recipe: Recipe, identity: str) -> str:
+    """Name of a run: the same work finds its own checkpoints again."""
+    return f"{recipe.name}-{identity[:10]}"
+
+
 def round_deadline_s(payload_bytes: int, link: LinkFacts) -> float:
     """Seconds after which a site stops waiting for a round: ten times what its frames should take on the link."""
     transfer_s = payload_bytes * 8 / (link.rate_mbps * 1e6) + link.rtt_ms / 1e3
@@ -60,7 +66,7 @@ def parameter_count(recipe: Recipe) -> int:
 
 def render_launch(
     recipe: Recipe,
-    run_id: str,
+    run: str,
     sites: tuple[SiteFacts, ...],
     link: LinkFacts,
     ports: PortPlan,
@@ -71,11 +77,11 @@ def render_launch(
     payload = parameter_count(recipe) * recipe.train.outer.bits // 8
     names = [site.name for site in sites]
     return LaunchSpec(
-        run_id=run_id,
+        run_id=run,
         recipe=recipe,
         link=link,
         round_deadline_s=round_deadline_s(payload, link),
-        output=folder / "runs" / run_id,
+        output=folder / "runs" / run,
         sites=tuple(
             SiteLaunch(
                 name=site.name,
@@ -89,7 +95,7 @@ def render_launch(
                 credentials=credentials[site.name],
                 data=site.data,
                 data_digest=site.data_digest,
-                work=folder / "sites" / site.name / "runs" / run_id,
+                work=folder / "sites" / site.name / "runs" / run,
             )
             for index, site in enumerate(sites)
         ),
@@ -99,11 +105,11 @@ def render_launch(
 def render_relay(topology: Topology, ports: PortPlan) -> RelaySpec:
     """Channels for training and for serving in each direction of each link.
 
-    Raises `ValueError` for links that differ: one relay has one rate and one delay.
+    Raises `UserError` for links that differ: one relay has one rate and one delay.
     """
     figures = {(link.rate, link.rtt_ms) for link in topology.links}
     if len(figures) != 1:
-        raise ValueError(f"local links must be alike, got {sorted(figures)}; give each the same rate and rtt_ms")
+        raise UserError(f"local links must be alike, got {sorted(figures)}; give each the same rate and rtt_ms")
     (rate, rtt_ms) = figures.pop()
     channels = []
     for source, destination in topology.ordered_pairs():

@@ -4,6 +4,7 @@ import socket
 from dataclasses import dataclass
 
 from workloads.spec.base import Endpoint
+from workloads.spec.errors import UserError
 
 _SITE_BLOCK = 10
 _FIRST_SITE = 20
@@ -21,7 +22,7 @@ class PortPlan:
 
     def __post_init__(self) -> None:
         if self.sites > MAX_SITES:
-            raise ValueError(f"{self.sites} local sites are more than {MAX_SITES}; one machine emulates no more")
+            raise UserError(f"{self.sites} local sites are more than {MAX_SITES}; one machine emulates no more")
 
     def gateway(self, site: int) -> Endpoint:
         """Where a site's users send requests."""

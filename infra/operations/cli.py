@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.operations.session import Session, open_session
-from infra.operations.summary import summary
+from infra.operations.summary import show
 from infra.settings import ROOT
 from infra.toolchain.engine import ensure_engine
 from workloads.spec.errors import UserError, run_command
@@ -35,7 +35,7 @@ def up(stack: Stack = "local", recipe: Recipe = "", settings: Setting = None, st
         console.print(f"finishing what was interrupted: {', '.join(names)}")
         _end(session.run("refresh", "--yes", "--skip-preview", "--clear-pending-creates", *_config(session)))
     _end(session.run("up", "--yes", "--skip-preview", "--refresh", *_config(session)))
-    console.print(summary(session.ask("stack", "output", "--json", "--show-secrets=false")))
+    show(console, session.ask("stack", "output", "--json"))
 
 
 @app.command()
@@ -62,7 +62,7 @@ def down(stack: Stack = "local", state: State = STATE) -> None:
 @app.command()
 def outputs(stack: Stack = "local", state: State = STATE) -> None:
     """Print what the last `up` printed at its end."""
-    console.print(summary(_open(stack, "", None, state, check=False).ask("stack", "output", "--json")))
+    show(console, _open(stack, "", None, state, check=False).ask("stack", "output", "--json"))
 
 
 @app.command()

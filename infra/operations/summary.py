@@ -3,9 +3,8 @@
 import json
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from workloads.spec.recipe import Recipe, TableData, load_recipe
 
@@ -13,11 +12,21 @@ from workloads.spec.recipe import Recipe, TableData, load_recipe
 _EXAMPLE_ROW = [5.1, 3.5, 1.4, 0.2]
 
 
-def summary(outputs: dict[str, Any]) -> RenderableType:
-    """The exports of a stack as a table, with a `curl` line under it."""
+def show(console: Console, outputs: dict[str, Any]) -> None:
+    """Print the exports of a stack as a table, with a `curl` line under it."""
     if "endpoints" not in outputs:
-        return Text("nothing is up; run `make up`")
+        console.print("nothing is up; run `make up`")
+        return
+    console.print(_table(outputs))
+    first = next(iter(outputs["endpoints"].values()))
+    # a line to be copied: the terminal may wrap it, but nothing cuts it
+    console.print(f"\n{curl_line(first, outputs['model']['name'])}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _table(outputs: dict[str, Any]) -> Table:
     table = Table(show_header=False, box=None, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
     for site, endpoint in outputs["endpoints"].items():
         table.add_row(f"endpoint {site}", endpoint)
     link, compression, model = outputs["link"], outputs["compression"], outputs["model"]
@@ -33,8 +42,7 @@ def summary(outputs: dict[str, Any]) -> RenderableType:
         "link",
         f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; {link['bytes']:,} bytes, {ratio:.0f} times fewer than DDP",
     )
-    first = next(iter(outputs["endpoints"].values()))
-    return Group(table, Text(), Text(curl_line(first, model["name"]), no_wrap=True, overflow="ignore"))
+    return table
 
 
 def curl_line(endpoint: str, recipe_name: str) -> str:

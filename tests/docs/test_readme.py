@@ -7,7 +7,7 @@ import subprocess
 import pytest
 from rich.console import Console
 
-from infra.operations.summary import summary
+from infra.operations.summary import show
 from infra.settings import ROOT
 from tests.kit.program import run_program, stack_config
 from workloads.spec.errors import UserError
@@ -33,7 +33,7 @@ def test_every_folder_and_file_that_is_named_exists():
 def test_the_end_of_make_up_looks_as_shown():
     (shown,) = re.findall(r"<!-- output of: make up -->\n```text\n(.*?)```", README, re.DOTALL)
     console = Console(width=200, record=True, file=io.StringIO())
-    console.print(summary(run_program(stack_config("local")).exports))
+    show(console, run_program(stack_config("local")).exports)
     printed = console.export_text()
 
     def labels(text: str) -> list[str]:

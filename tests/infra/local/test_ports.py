@@ -6,6 +6,7 @@ import pytest
 
 from infra.local.ports import LAST_OFFSET, MAX_SITES, PortPlan, in_use
 from workloads.spec.base import Endpoint
+from workloads.spec.errors import UserError
 
 
 @pytest.mark.parametrize("sites", range(1, MAX_SITES + 1))
@@ -16,7 +17,7 @@ def test_no_port_is_given_twice_and_all_lie_in_the_block(sites):
 
 
 def test_more_sites_than_fit_are_refused():
-    with pytest.raises(ValueError, match=f"{MAX_SITES + 1} local sites are more than {MAX_SITES}"):
+    with pytest.raises(UserError, match=f"{MAX_SITES + 1} local sites are more than {MAX_SITES}"):
         PortPlan(20000, MAX_SITES + 1)
 
 

@@ -1,0 +1,62 @@
+"""Launch specs: values in, values out."""
+
+import pytest
+
+from infra.local import launch
+from infra.local.ports import PortPlan
+from infra.settings import LinkSettings, SiteSettings
+from infra.topology import Topology
+from workloads.spec.errors import UserError
+from workloads.spec.launch import LinkFacts
+from workloads.spec.recipe import load_recipe
+from workloads.trainer.model import build_model
+
+IRIS, LANGUAGE = load_recipe("iris"), load_recipe("language")
+SITES = tuple(SiteSettings(name=name, kind="local") for name in ("a-1", "b-1", "c-1"))
+
+
+def test_a_run_is_the_same_run_however_it_is_compressed_or_served():
+    data = {"a-1": "d" * 64}
+    same = load_recipe("iris", {"compress.gate.bound": 0.9, "serve.max_batch": 4})
+    other = load_recipe("iris", {"train.inner.lr": 0.5})
+    first = launch.training_identity(IRIS, data, {"a-1": 1})
+    assert first == launch.training_identity(same, data, {"a-1": 1})
+    assert first != launch.training_identity(other, data, {"a-1": 1})
+    assert first != launch.training_identity(IRIS, {"a-1": "e" * 64}, {"a-1": 1})
+    assert first != launch.training_identity(IRIS, data, {"a-1": 2})
+
+
+def test_parts_of_a_digest_cannot_be_mistaken_for_one_another():
+    assert launch.digest_of("ab", "c") != launch.digest_of("a", "bc")
+
+
+def test_a_slow_link_gets_a_longer_deadline():
+    fast, slow = LinkFacts(rate_mbps=1000, rtt_ms=1), LinkFacts(rate_mbps=10, rtt_ms=200)
+    payload = launch.parameter_count(LANGUAGE)
+    assert launch.round_deadline_s(payload, fast) == 5.0
+    assert launch.round_deadline_s(payload, slow) == pytest.approx(10 * (payload * 8 / 10e6 + 0.2), abs=0.1)
+
+
+def test_parameters_are_counted_as_the_models_have_them():
+    for recipe in (IRIS, LANGUAGE):
+        assert launch.parameter_count(recipe) == sum(p.numel() for p in build_model(recipe).parameters())
+
+
+def test_three_sites_get_a_channel_in_each_direction_for_each_use():
+    links = tuple(
+        LinkSettings(between=pair, rate="50 Mbit/s", rtt_ms=10)
+        for pair in (("a-1", "b-1"), ("a-1", "c-1"), ("b-1", "c-1"))
+    )
+    spec = launch.render_relay(Topology(SITES, links), PortPlan(20000, 3))
+    uses = [(channel.source, channel.destination, channel.purpose) for channel in spec.channels]
+    assert len(set(uses)) == len(uses) == 3 * 2 * 2
+    assert len({channel.listen for channel in spec.channels}) == len(uses)
+
+
+def test_local_links_that_differ_are_refused():
+    links = tuple(
+        LinkSettings(between=("a-1", other), rate=rate, rtt_ms=10)
+        for other, rate in (("b-1", "1 Gbit/s"), ("c-1", "1 Mbit/s"))
+    )
+    with pytest.raises(UserError, match="links must be alike"):
+        launch.render_relay(Topology(SITES, links), PortPlan(20000, 3))
