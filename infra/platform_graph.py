@@ -49,14 +49,15 @@ def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
     registry = kit.registry()
     version = kit.register(recipe, run, model, registry, trust)
     service = kit.serve(recipe, model, version, sites, link, trust)
-    drawing = picture(settings, recipe, link, registry, service).apply(draw)
-    report = kit.report(run, model, version, drawing)
-
-    exports = {
+    exports: dict[str, Any] = {
         "endpoints": dict(service.endpoints),
         "registry": registry.url,
-        "model": {"name": recipe.name, "version": version.version, "page": version.page},
-        "report": report,
+        "model": {
+            "name": recipe.name,
+            "recipe": settings.training.recipe,
+            "version": version.version,
+            "page": version.page,
+        },
         "run": {"id": run.run_id, "metrics": run.metrics, "samples": run.samples},
         "link": {
             "rate_mbps": link.rate_mbps,
@@ -66,10 +67,10 @@ def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
             "outage_switch": link.switch,
         },
         "compression": {"metric": recipe.compress.gate.metric, "before": model.before, "after": model.after},
-        "picture": drawing,
     }
+    drawing = pulumi.Output.from_input(exports).apply(lambda known: draw(picture(settings, recipe, known)))
     platform.register_outputs({})
-    return exports
+    return {**exports, "report": kit.report(run, model, version, drawing)}
 
 
 def _kind(settings: Settings) -> str:

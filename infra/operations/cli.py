@@ -11,11 +11,14 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.operations.diagram import draw
 from infra.operations.session import Session, open_session
 from infra.operations.summary import show
+from infra.picture import picture
 from infra.settings import ROOT
 from infra.toolchain.engine import ensure_engine
 from workloads.spec.errors import UserError, run_command
+from workloads.spec.recipe import load_recipe
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 console = Console()
@@ -34,7 +37,7 @@ def up(stack: Stack = "local", recipe: Recipe = "", settings: Setting = None, st
     if names := session.interrupted():
         console.print(f"finishing what was interrupted: {', '.join(names)}")
         _end(session.run("refresh", "--yes", "--skip-preview", "--clear-pending-creates", *_config(session)))
-    _end(session.run("up", "--yes", "--skip-preview", "--refresh", *_config(session)))
+    _end(session.run("up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", *_config(session)))
     show(console, session.ask("stack", "output", "--json"))
 
 
@@ -72,11 +75,12 @@ def diagram(
     output: Annotated[Path, typer.Option("--output", "-o", help="The SVG file to write.")] = STATE / "platform.svg",
 ) -> None:
     """Write the platform's picture, drawn from the stack as it stands."""
-    made = _open(stack, "", None, state, check=False).ask("stack", "output", "--json")
-    if "picture" not in made:
-        raise UserError(f"stack {stack} has no picture yet; run `make up STACK={stack}` first")
+    session = _open(stack, "", None, state, check=False)
+    made = session.ask("stack", "output", "--json")
+    if "model" not in made:
+        raise UserError(f"stack {stack} is not up; run `make up STACK={stack}` first")
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(made["picture"], encoding="utf-8")
+    output.write_text(draw(picture(session.settings, load_recipe(made["model"]["recipe"]), made)), encoding="utf-8")
     console.print(str(output))
 
 

@@ -20,7 +20,7 @@ def show(console: Console, outputs: dict[str, Any]) -> None:
     console.print(_table(outputs))
     first = next(iter(outputs["endpoints"].values()))
     # a line to be copied: the terminal may wrap it, but nothing cuts it
-    console.print(f"\n{curl_line(first, outputs['model']['name'])}", soft_wrap=True, markup=False, highlight=False)
+    console.print(f"\n{curl_line(first, outputs['model']['recipe'])}", soft_wrap=True, markup=False, highlight=False)
 
 
 def _table(outputs: dict[str, Any]) -> Table:
@@ -56,4 +56,5 @@ def _example(recipe: Recipe) -> tuple[str, dict[str, Any]]:
     if isinstance(recipe.data, TableData):
         tensor = {"name": "features", "shape": [1, len(_EXAMPLE_ROW)], "datatype": "FP32", "data": _EXAMPLE_ROW}
         return f"/v2/models/{recipe.name}/infer", {"inputs": [tensor]}
-    return "/v1/completions", {"model": recipe.name, "prompt": "def main():\n", "max_tokens": 64, "stream": True}
+    prompt = {"prompt": "class Error(", "max_tokens": 120, "temperature": 0.7, "seed": 1}
+    return "/v1/completions", {"model": recipe.name, **prompt}
