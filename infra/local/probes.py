@@ -9,9 +9,13 @@ from typing import Any
 _TIMEOUT_S = 2.0
 
 
+# Loopback is never behind a proxy, whatever the environment says of one.
+_DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
 def _get(url: str) -> bytes | None:
     try:
-        with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 - loopback addresses of our own
+        with _DIRECT.open(url, timeout=_TIMEOUT_S) as answer:
             return bytes(answer.read()) if answer.status == 200 else None
     except (urllib.error.URLError, OSError):
         return None
@@ -26,6 +30,15 @@ async def get_json(url: str) -> Any | None:
     """The JSON that `url` answers with, or None if it does not answer with 200."""
     body = await asyncio.to_thread(_get, url)
     return None if body is None else json.loads(body)
+
+
+def post_json(url: str, body: Any) -> Any:
+    """The JSON that a POST of `body` is answered with. Raises `OSError` if it is not."""
+    request = urllib.request.Request(  # noqa: S310 - a loopback address of our own
+        url, data=json.dumps(body).encode(), headers={"content-type": "application/json"}
+    )
+    with _DIRECT.open(request, timeout=_TIMEOUT_S) as answer:
+        return json.load(answer)
 
 
 async def accepts(host: str, port: int) -> bool:

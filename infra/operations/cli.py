@@ -1,9 +1,7 @@
 """`isthmus`: the stack's life from a terminal. Each command is a real `pulumi` command with its surroundings in order."""
 
 import contextlib
-import json
 import sys
-import urllib.request
 from pathlib import Path
 from typing import Annotated, NoReturn
 
@@ -11,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from infra.local.probes import post_json
 from infra.operations.diagram import draw
 from infra.operations.session import Session, open_session
 from infra.operations.summary import show
@@ -95,13 +94,11 @@ def outage(
     switch = made.get("link", {}).get("outage_switch")
     if not switch:
         raise UserError(f"stack {stack} has no link yet; run `make up STACK={stack}` first")
-    body = json.dumps({"on": True, "seconds": seconds}).encode()
-    request = urllib.request.Request(switch, data=body, headers={"content-type": "application/json"})  # noqa: S310
     try:
-        with urllib.request.urlopen(request, timeout=5):  # noqa: S310 - the loopback address of our own link
-            console.print(f"the link is cut for {seconds:g} s")
+        post_json(switch, {"on": True, "seconds": seconds})
     except OSError as error:
         raise UserError(f"the link's switch at {switch} does not answer ({error}); run `make up`") from None
+    console.print(f"the link is cut for {seconds:g} s")
 
 
 @app.command()

@@ -89,6 +89,21 @@ def test_a_preview_is_of_no_consequence(stack):
     assert sorted(process.pid for process in stack.processes()) == before
 
 
+def test_the_link_can_be_cut_and_comes_back_and_each_side_serves_its_own(stack):
+    done = stack.run("outage", "--seconds", "3", with_settings=False)
+    assert done.status == 0, done.text
+    outputs = stack.outputs()
+    status = outputs["link"]["outage_switch"].replace("/outage", "/status")
+
+    def cut() -> bool:
+        with urllib.request.urlopen(status, timeout=10) as answer:
+            return bool(json.load(answer)["outage"])
+
+    assert cut()
+    assert [infer(endpoint)[0] for endpoint in outputs["endpoints"].values()] == ["aws-1", "os-1"]
+    assert eventually(lambda: not cut())
+
+
 def test_a_dead_replica_is_covered_by_the_other_site_and_healed_by_the_next_up(stack):
     endpoint = stack.outputs()["endpoints"]["aws-1"]
     find(stack.local / "services/aws-1-replica").kill()

@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import runpy
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -137,10 +139,30 @@ def run_program(config: dict[str, Any], stack: str = "local", mocks: StrictMocks
             runpy.run_path(str(ROOT / "infra"), run_name="__main__")
         return pulumi.Output.from_input(exports).apply(exports.update)
 
-    pulumi.runtime.set_mocks(mocks, PROJECT, stack, preview=False)
-    with mock.patch.dict(os.environ, {"PULUMI_CONFIG": json.dumps(values)}):
+    with _event_loops(), mock.patch.dict(os.environ, {"PULUMI_CONFIG": json.dumps(values)}):
+        pulumi.runtime.set_mocks(mocks, PROJECT, stack, preview=False)
         run()
     return Program(tuple(mocks.resources), exports)
+
+
+@contextmanager
+def _event_loops() -> Iterator[None]:
+    """Closes the loops that the SDK's mocks open, one a thread, and leave open."""
+    opened: list[asyncio.AbstractEventLoop] = []
+    new_event_loop = asyncio.new_event_loop
+
+    def remember() -> asyncio.AbstractEventLoop:
+        opened.append(new_event_loop())
+        return opened[-1]
+
+    with mock.patch.object(asyncio, "new_event_loop", remember):
+        asyncio.set_event_loop(remember())
+        try:
+            yield
+        finally:
+            asyncio.set_event_loop(None)
+            for loop in opened:
+                loop.close()
 
 
 def stack_config(stack: str) -> dict[str, Any]:

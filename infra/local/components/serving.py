@@ -153,6 +153,7 @@ def _gateway(
         replicas=replicas,
         credentials=trust.credentials[own],
         max_request_bytes=recipe.serve.max_request_bytes,
+        rtt_ms=max((pair.rtt_ms for pair in place.topology.links), default=0.0),
     )
     return {
         "listen": listen.model_dump(mode="json"),

@@ -167,6 +167,20 @@ def test_a_site_that_lives_on_is_resumed_with_as_long_as_it_keeps_the_frames(por
             restarted.rendezvous([5], HANG_S)
 
 
+def test_what_a_restarted_site_was_promised_is_kept_until_it_has_it(ports):
+    with make_exchange("os-1", ports) as alive:
+        with make_exchange("aws-1", ports) as killed:
+            killed.follow(FORM, 1)
+            alive.publish(GOOD)
+            assert alive.drain(HANG_S)
+        with make_exchange("aws-1", ports) as restarted:
+            assert restarted.rendezvous([], HANG_S) == 0
+            for number in range(2, 6):
+                alive.publish(make_frame("os-1", number, VALUES))
+            restarted.follow(FORM, 1)
+            assert restarted.collect(1, HANG_S)["os-1"].header == GOOD.header
+
+
 def test_a_rendezvous_waits_for_a_site_that_is_late(ports):
     with BreakableLink(ports["os-1"]) as link, make_exchange("aws-1", ports, via={"os-1": link.port}) as early:
         waiting = threading.Thread(target=lambda: rounds.append(early.rendezvous([1], None)))
