@@ -3,6 +3,7 @@
 PYTHON = python3
 STACK = local
 RECIPE =
+SET =
 ENGINE = $(ISTHMUS_ENGINE)
 UPGRADE =
 PYTEST_ARGS =
@@ -23,11 +24,13 @@ PYTEST := $(BIN)/python -m pytest -o cache_dir=.state/cache/pytest
 help: ## Print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-up: environment ## Make what the stack declares (STACK=local, RECIPE=language)
-	@$(BIN)/isthmus up --stack $(STACK) $(if $(RECIPE),--recipe $(RECIPE))
+CHOSEN = --stack $(STACK) $(if $(RECIPE),--recipe $(RECIPE)) $(if $(SET),--set "$(SET)")
 
-preview: environment ## Show what `make up` would do (STACK=local, RECIPE=language)
-	@$(BIN)/isthmus preview --stack $(STACK) $(if $(RECIPE),--recipe $(RECIPE))
+up: environment ## Make what the stack declares (STACK=local, RECIPE=language, SET="links.0.rate=20 Mbit/s")
+	@$(BIN)/isthmus up $(CHOSEN)
+
+preview: environment ## Show what `make up` would do (the same choices)
+	@$(BIN)/isthmus preview $(CHOSEN)
 
 refresh: environment ## Look at what is really there (STACK=local)
 	@$(BIN)/isthmus refresh --stack $(STACK)

@@ -5,11 +5,12 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
-from infra.local.handlers.site import check_disk
+from infra.local.handlers.site import WORKING_BYTES
 from infra.local.ports import PortPlan, in_use
 from infra.local.supervision import find
 from infra.settings import Settings
 from infra.topology import Topology
+from workloads.spec.disk import ensure_room
 from workloads.spec.errors import UserError
 from workloads.spec.recipe import load_recipe
 
@@ -23,7 +24,7 @@ def check(settings: Settings, root: Path) -> None:
     if settings.local is None:
         return
     folder = root / settings.local.folder
-    check_disk(next(path for path in (folder, *folder.parents) if path.exists()))
+    ensure_room(next(path for path in (folder, *folder.parents) if path.exists()), WORKING_BYTES, "the platform")
     _check_ports(settings, folder)
 
 

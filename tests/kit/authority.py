@@ -16,22 +16,25 @@ _DAY = dt.timedelta(days=1)
 
 
 class Authority:
-    """Issues identities whose DNS name is the site's and whose address is loopback."""
+    """Issues identities whose DNS name is the site's, as the platform does."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test authority")])
+        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"authority of {folder.name}")])
         constraints = x509.BasicConstraints(ca=True, path_length=0)
         certificate = self._certificate(self._name, self._key.public_key()).add_extension(constraints, critical=True)
         self._ca = folder / "ca.pem"
         self._ca.write_bytes(certificate.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM))
 
-    def issue(self, site: str) -> Credentials:
+    def issue(self, site: str, *, address: str | None = None) -> Credentials:
+        """An identity, with an `address` for clients that know a server by that alone."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
-        names: list[x509.GeneralName] = [x509.DNSName(site), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
+        names: list[x509.GeneralName] = [x509.DNSName(site)]
+        if address:
+            names.append(x509.IPAddress(ipaddress.ip_address(address)))
         certificate = self._certificate(subject, key.public_key()).add_extension(
             x509.SubjectAlternativeName(names), critical=False
         )

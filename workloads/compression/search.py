@@ -13,10 +13,10 @@ from workloads.compression.finished import COMPRESSED
 from workloads.compression.pruning import prune
 from workloads.inference.session import GRAPH, open_session, predictor
 from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, Candidate, CompressResult
+from workloads.spec.disk import ensure_room
 from workloads.spec.errors import UserError
 from workloads.spec.launch import CompressLaunch
 from workloads.trainer import model as trained_model
-from workloads.trainer.disk import ensure_room
 from workloads.trainer.evaluation import Predict, score
 from workloads.trainer.finished import RECIPE
 from workloads.trainer.publish import code_version

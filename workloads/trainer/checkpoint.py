@@ -17,8 +17,8 @@ from torch import Tensor
 
 from workloads.spec.artifact import MANIFEST
 from workloads.spec.base import Frozen, Sha256, file_digest
+from workloads.spec.disk import ensure_room
 from workloads.spec.errors import UserError
-from workloads.trainer.disk import ensure_room
 
 _FOLDER = re.compile(r"round-(\d{6})")
 _STATE = "state.safetensors"

@@ -78,7 +78,7 @@ class Lead:
     def conclude(self, progress: Progress, sums: Tally, peak_memory_bytes: int) -> dict[str, SiteSummary]:
         """Leave this site's summary and wait for the others', serving them what they still need meanwhile."""
         while not (self._exchange.drain(_LOOK_AGAIN_S) or self._others_are_done()):
-            pass
+            continue
         final = self._with_wire_bytes(progress)
         SiteSummary(
             run_id=self._launch.run_id,

@@ -10,8 +10,8 @@ from pathlib import Path
 from torch import nn
 
 from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, RunResult
+from workloads.spec.disk import ensure_room
 from workloads.spec.launch import LaunchSpec
-from workloads.trainer.disk import ensure_room
 from workloads.trainer.evaluation import combine
 from workloads.trainer.finished import TRAINED
 from workloads.trainer.model import save_model

@@ -14,10 +14,10 @@ import numpy as np
 
 from workloads.spec.artifact import MANIFEST
 from workloads.spec.base import file_digest
+from workloads.spec.disk import ensure_room
 from workloads.spec.errors import UserError, run_command
 from workloads.spec.launch import ShardLaunch, ShardManifest
 from workloads.spec.recipe import TableData, TextData
-from workloads.trainer.disk import ensure_room
 from workloads.trainer.shard_files import DOCUMENTS, LABELS, Arrays, Part, write_part
 from workloads.trainer.tables import deal_table, load_iris_table
 from workloads.trainer.texts import deal_text, find_packages, standard_library

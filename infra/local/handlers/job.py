@@ -1,11 +1,12 @@
-"""Resources that a command makes once: a data shard, a compressed model, a registered version, a report.
+"""Resources that are work done once: a data shard, a compressed model, a registered version, a report.
 
-The command reads a spec and writes a result last, so a result that is there is whole.
+A command reads a spec and writes a result last, so a result that is there is whole.
 """
 
 import hashlib
 import shutil
 import sys
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
@@ -37,25 +38,24 @@ class JobInputs(Frozen, Generic[SpecT]):
 class JobHandler(Handler[JobInputs[Any]]):
     """A finished job is made again when its identity changes, and not because a port or a measurement did."""
 
-    module: ClassVar[str]
     replace_on = frozenset({"identity", "folder"})
     quiet_on = frozenset({"launch"})
     delete_first = False  # folders are named by identity; the old result serves until the new one is there
 
+    @abstractmethod
     def outputs(self, inputs: JobInputs[Any]) -> State:
-        """What the command left. Raises `UserError` if it is not there or not whole."""
-        raise NotImplementedError
+        """What the work left. Raises `UserError` if it is not there or not whole."""
 
+    @abstractmethod
     def made(self, inputs: JobInputs[Any]) -> tuple[Path, ...]:
         """Folders and files that are this job's alone, to be removed with it."""
-        raise NotImplementedError
+
+    @abstractmethod
+    async def work(self, inputs: JobInputs[Any], context: Context) -> None:
+        """Do it, carrying on where an earlier attempt was cut off. Raises `UserError` with why it cannot be done."""
 
     async def create(self, inputs: JobInputs[Any], context: Context) -> State:
-        spec = inputs.folder / "spec.json"
-        inputs.launch.save(spec)
-        status = await run_job(inputs.folder, [sys.executable, "-m", self.module, str(spec)], speaker(context))
-        if status != 0:
-            raise UserError(f"{last_words(inputs.folder / LOG)} (log: {inputs.folder / LOG})")
+        await self.work(inputs, context)
         return {**self.outputs(inputs), "status": "ok"}
 
     async def read(self, inputs: JobInputs[Any], state: State) -> State | None:
@@ -78,6 +78,19 @@ class JobHandler(Handler[JobInputs[Any]]):
                 path.unlink(missing_ok=True)
 
 
+class CommandHandler(JobHandler):
+    """A job that is one `python -m MODULE SPEC`."""
+
+    module: ClassVar[str]
+
+    async def work(self, inputs: JobInputs[Any], context: Context) -> None:
+        spec = inputs.folder / "spec.json"
+        inputs.launch.save(spec)
+        status = await run_job(inputs.folder, [sys.executable, "-m", self.module, str(spec)], speaker(context))
+        if status != 0:
+            raise UserError(f"{last_words(inputs.folder / LOG)} (log: {inputs.folder / LOG})")
+
+
 def speaker(context: Context, prefix: str = "") -> Callable[[str], None]:
     """Shows a job's lines as progress; an empty line is nothing to show."""
 
@@ -88,7 +101,7 @@ def speaker(context: Context, prefix: str = "") -> Callable[[str], None]:
     return say
 
 
-class ShardHandler(JobHandler):
+class ShardHandler(CommandHandler):
     """`isthmus:local:DataShard`: a site's own part of the data, made where it is used."""
 
     pulumi_type = "isthmus:local:DataShard"
@@ -112,7 +125,7 @@ class ShardHandler(JobHandler):
         return (inputs.launch.folder,)
 
 
-class CompressionHandler(JobHandler):
+class CompressionHandler(CommandHandler):
     """`isthmus:local:CompressedModel`: pruned, quantised, exported, and good enough by the recipe's gate."""
 
     pulumi_type = "isthmus:local:CompressedModel"
@@ -137,7 +150,7 @@ class CompressionHandler(JobHandler):
         return (inputs.launch.output,)
 
 
-class VersionHandler(JobHandler):
+class VersionHandler(CommandHandler):
     """`isthmus:local:ModelVersion`: a signed version in the registry, with its lineage and alias."""
 
     pulumi_type = "isthmus:local:ModelVersion"
@@ -153,7 +166,7 @@ class VersionHandler(JobHandler):
         return (inputs.launch.output,)
 
 
-class ReportHandler(JobHandler):
+class ReportHandler(CommandHandler):
     """`isthmus:local:Report`: one self-contained page about the run."""
 
     pulumi_type = "isthmus:local:Report"

@@ -3,6 +3,7 @@
 import asyncio
 import shutil
 import sys
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -70,17 +71,17 @@ class ServiceHandler(Handler[ServiceInputs[Any]]):
         del inputs
         return {}
 
+    @abstractmethod
     def listens(self, spec: Any) -> tuple[Endpoint, ...]:
         """Ports that must be free before the start."""
-        raise NotImplementedError
 
+    @abstractmethod
     def command(self, inputs: ServiceInputs[Any], spec: Path) -> list[str]:
         """The process, given where its spec was written."""
-        raise NotImplementedError
 
+    @abstractmethod
     async def ready(self, spec: Any) -> bool:
         """Whether it answers now."""
-        raise NotImplementedError
 
 
 class LinkHandler(ServiceHandler):

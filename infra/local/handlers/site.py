@@ -8,9 +8,10 @@ import psutil
 
 from infra.local.handler import Context, Handler, State
 from workloads.spec.base import Frozen, SiteName
-from workloads.spec.errors import UserError
+from workloads.spec.disk import ensure_room
 
-MIN_FREE_BYTES = 1 << 30
+# Checkpoints, models and logs of a small run, several times over.
+WORKING_BYTES = 1 << 30
 
 
 class SiteInputs(Frozen):
@@ -32,7 +33,7 @@ class SiteHandler(Handler[SiteInputs]):
     async def create(self, inputs: SiteInputs, context: Context) -> State:
         del context
         inputs.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        check_disk(inputs.folder)
+        ensure_room(inputs.folder, WORKING_BYTES, "a site")
         return _facts(inputs)
 
     async def read(self, inputs: SiteInputs, state: State) -> State | None:
@@ -46,16 +47,6 @@ class SiteHandler(Handler[SiteInputs]):
     async def delete(self, inputs: SiteInputs, state: State) -> None:
         del state
         shutil.rmtree(inputs.folder, ignore_errors=True)
-
-
-def check_disk(folder: Path) -> None:
-    """Raises `UserError` when less than a gibibyte is free there."""
-    free = shutil.disk_usage(folder).free
-    if free < MIN_FREE_BYTES:
-        raise UserError(
-            f"{free >> 20} MiB are free at {folder}, and {MIN_FREE_BYTES >> 20} MiB are needed for checkpoints and models; "
-            "make room, or set isthmus:local.folder to another disk"
-        )
 
 
 def _facts(inputs: SiteInputs) -> State:

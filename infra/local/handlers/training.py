@@ -1,13 +1,12 @@
 """`isthmus:local:TrainingRun`: one `torchrun` a site, under supervision, from launch to fused model."""
 
 import asyncio
-import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from infra.local.handler import Context, Handler, State
-from infra.local.handlers.job import JobInputs, speaker
+from infra.local.handler import Context, State
+from infra.local.handlers.job import JobHandler, JobInputs, speaker
 from infra.local.supervision import ERROR_PREFIX, LOG, STOP_GRACE_S, last_words, run_job
 from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, RunResult
 from workloads.spec.errors import UserError
@@ -17,7 +16,7 @@ MAX_RESTARTS = 3
 LAUNCH = "launch.json"
 
 
-class TrainingHandler(Handler[JobInputs[LaunchSpec]]):
+class TrainingHandler(JobHandler):
     """A site that fails is started again and resumes from its checkpoint, up to `MAX_RESTARTS` times; peers wait for it.
 
     A run that was cut off left its checkpoints in the sites, and the same identity finds them again.
@@ -25,11 +24,8 @@ class TrainingHandler(Handler[JobInputs[LaunchSpec]]):
 
     pulumi_type = "isthmus:local:TrainingRun"
     inputs = JobInputs[LaunchSpec]
-    replace_on = frozenset({"identity", "folder"})
-    quiet_on = frozenset({"launch"})
-    delete_first = False
 
-    async def create(self, inputs: JobInputs[LaunchSpec], context: Context) -> State:
+    async def work(self, inputs: JobInputs[LaunchSpec], context: Context) -> None:
         launch = inputs.launch
         launch.save(inputs.folder / LAUNCH)
         sites = [
@@ -42,41 +38,27 @@ class TrainingHandler(Handler[JobInputs[LaunchSpec]]):
             for site in sites:
                 site.cancel()
             await asyncio.gather(*sites, return_exceptions=True)
-        return {**_outputs(launch), "status": "ok"}
 
-    async def read(self, inputs: JobInputs[LaunchSpec], state: State) -> State | None:
-        del state
-        try:
-            return {**_outputs(inputs.launch), "status": "ok"}
-        except UserError:
-            return None
+    def outputs(self, inputs: JobInputs[LaunchSpec]) -> State:
+        launch = inputs.launch
+        result = RunResult.load(launch.output / RESULT)
+        trained = launch.output / "trained"
+        ArtifactManifest.load(trained / MANIFEST).verify(trained)
+        return {
+            "run_id": result.run_id,
+            "model": str(trained),
+            "manifest_digest": result.manifest_digest,
+            "metrics": result.metrics,
+            "rounds": result.rounds,
+            "samples": result.samples,
+            "wall_s": result.wall_s,
+            "link_bytes": sum(result.wire_bytes_sent.values()),
+            "ddp_link_bytes": result.bytes_ddp * len(launch.sites),
+            "peak_memory_bytes": max(result.peak_memory_bytes.values()),
+        }
 
-    async def update(self, inputs: JobInputs[LaunchSpec], state: State, context: Context) -> State:
-        del state
-        return await self.create(inputs, context)
-
-    async def delete(self, inputs: JobInputs[LaunchSpec], state: State) -> None:
-        del state
-        for folder in (*(site.work for site in inputs.launch.sites), inputs.launch.output, inputs.folder):
-            shutil.rmtree(folder, ignore_errors=True)
-
-
-def _outputs(launch: LaunchSpec) -> State:
-    result = RunResult.load(launch.output / RESULT)
-    trained = launch.output / "trained"
-    ArtifactManifest.load(trained / MANIFEST).verify(trained)
-    return {
-        "run_id": result.run_id,
-        "model": str(trained),
-        "manifest_digest": result.manifest_digest,
-        "metrics": result.metrics,
-        "rounds": result.rounds,
-        "samples": result.samples,
-        "wall_s": result.wall_s,
-        "link_bytes": sum(result.wire_bytes_sent.values()),
-        "ddp_link_bytes": result.bytes_ddp * len(launch.sites),
-        "peak_memory_bytes": max(result.peak_memory_bytes.values()),
-    }
+    def made(self, inputs: JobInputs[LaunchSpec]) -> tuple[Path, ...]:
+        return (*(site.work for site in inputs.launch.sites), inputs.launch.output)
 
 
 async def _train_site(launch: LaunchSpec, site: SiteLaunch, folder: Path, context: Context, *, first: bool) -> None:

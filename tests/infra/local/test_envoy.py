@@ -121,6 +121,11 @@ class Gateway:
         finally:
             connection.close()
 
+    def all_are_well(self):
+        """Whether the gateway itself holds every replica for well."""
+        _, text, _ = self.ask("/clusters", body=None, method="GET", port=self.admin)
+        return text.count("health_flags::healthy") == 2
+
     def who(self):
         """Who answers, or the status of a refusal."""
         status, text, _ = self.ask()
@@ -195,7 +200,7 @@ def shared(tmp_path_factory, authority):
 def gateway(shared):
     """The gateway with two replicas that are well and known to be."""
     shared.own.mode = shared.peer.mode = "well"
-    eventually(lambda: shared.who() == OWN)
+    eventually(lambda: shared.all_are_well() and shared.who() == OWN)
     return shared
 
 

@@ -88,5 +88,5 @@ def test_a_full_disk_is_refused_before_anything_is_made(tmp_path, monkeypatch):
     full = dataclasses.make_dataclass("usage", ["total", "used", "free"])(usage.total, usage.total, 5 << 20)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
     inputs = SiteInputs(name="aws-1", folder=Path(tmp_path / "aws-1"), workers=1, machine_share=2)
-    with pytest.raises(Exception, match="5 MiB are free at .* 1024 MiB are needed"):
+    with pytest.raises(Exception, match="a site needs 1040.0 MiB, 5.0 MiB are free"):
         asyncio.run(SiteHandler().create(inputs, CONTEXT))

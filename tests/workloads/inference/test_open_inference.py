@@ -29,7 +29,7 @@ def authority(folder: Path) -> Authority:
 
 @pytest.fixture(scope="module")
 def replica(folder: Path, authority: Authority) -> Iterator[Replica]:
-    with running_replica(table_launch(folder, authority.issue("aws-1")), folder) as replica:
+    with running_replica(table_launch(folder, authority.issue("aws-1", address="127.0.0.1")), folder) as replica:
         yield replica
 
 

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.workloads.sync.authority import Authority
+from tests.kit.authority import Authority
 
 
 @pytest.fixture(scope="session")

@@ -90,7 +90,7 @@ def test_a_caller_that_is_no_site_of_the_run_is_refused(ports):
 def test_payload_on_the_link_is_the_formula_s_and_all_else_is_within_one_percent(ports, authority):
     size = 4_000_000
     frame = make_frame("os-1", 1, torch.randn(size, generator=torch.Generator().manual_seed(1)))
-    credentials = {site: authority.credentials(site) for site in ports}
+    credentials = {site: authority.issue(site) for site in ports}
     with (
         BreakableLink(ports["os-1"]) as link,
         make_exchange("os-1", ports, credentials=credentials["os-1"]) as sender,

@@ -7,7 +7,7 @@ import ssl
 import pytest
 import torch
 
-from tests.workloads.sync.authority import Authority
+from tests.kit.authority import Authority
 from tests.workloads.sync.cohort import HANG_S, learn, make_exchange, make_synchronizer, ports_of, together
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import UserError
@@ -20,7 +20,7 @@ def ports():
 
 
 def tls_context(authority, credentials=None):
-    context = ssl.create_default_context(cafile=authority.credentials("probe").ca)
+    context = ssl.create_default_context(cafile=authority.issue("probe").ca)
     context.check_hostname = True
     context.set_alpn_protocols(["h2"])
     if credentials:
@@ -36,7 +36,7 @@ def read_answer(connection):
 
 def test_sites_with_certificates_of_the_platform_merge(ports, authority):
     def run(site):
-        with make_exchange(site, ports, credentials=authority.credentials(site)) as exchange:
+        with make_exchange(site, ports, credentials=authority.issue(site)) as exchange:
             assert exchange.rendezvous([], HANG_S) == 0
             rounds = make_synchronizer(exchange, ports, torch.zeros(100))
             learn(rounds, torch.zeros(100), 1, 2)
@@ -49,15 +49,15 @@ def test_sites_with_certificates_of_the_platform_merge(ports, authority):
 
 
 def test_connections_speak_tls_1_3(ports, authority):
-    with make_exchange("aws-1", ports, credentials=authority.credentials("aws-1")):
+    with make_exchange("aws-1", ports, credentials=authority.issue("aws-1")):
         raw = socket.create_connection(("127.0.0.1", ports["aws-1"]), timeout=HANG_S)
-        context = tls_context(authority, authority.credentials("os-1"))
+        context = tls_context(authority, authority.issue("os-1"))
         with context.wrap_socket(raw, server_hostname="aws-1") as connection:
             assert connection.version() == "TLSv1.3"
 
 
 def test_a_caller_without_a_certificate_is_refused(ports, authority):
-    with make_exchange("aws-1", ports, credentials=authority.credentials("aws-1")):
+    with make_exchange("aws-1", ports, credentials=authority.issue("aws-1")):
         raw = socket.create_connection(("127.0.0.1", ports["aws-1"]), timeout=HANG_S)
         with (
             tls_context(authority).wrap_socket(raw, server_hostname="aws-1") as connection,
@@ -67,9 +67,9 @@ def test_a_caller_without_a_certificate_is_refused(ports, authority):
 
 
 def test_a_certificate_of_another_authority_is_refused(ports, authority, tmp_path):
-    foreign = Authority(tmp_path / "foreign").credentials("os-1")
+    foreign = Authority(tmp_path / "foreign").issue("os-1")
     with (
-        make_exchange("aws-1", ports, credentials=authority.credentials("aws-1")) as ours,
+        make_exchange("aws-1", ports, credentials=authority.issue("aws-1")) as ours,
         make_exchange("os-1", ports, credentials=foreign) as theirs,
     ):
         for exchange in (ours, theirs):
@@ -80,8 +80,8 @@ def test_a_certificate_of_another_authority_is_refused(ports, authority, tmp_pat
 
 def test_a_caller_that_shows_another_site_s_certificate_is_refused_and_counted(ports, authority):
     with (
-        make_exchange("aws-1", ports, credentials=authority.credentials("aws-1")) as ours,
-        make_exchange("os-1", ports, credentials=authority.credentials("os-2")) as liar,
+        make_exchange("aws-1", ports, credentials=authority.issue("aws-1")) as ours,
+        make_exchange("os-1", ports, credentials=authority.issue("os-2")) as liar,
     ):
         with pytest.raises(UserError, match=r"the caller says os-1, its certificate \['os-2'\]"):
             liar.rendezvous([], 0.3)
@@ -90,8 +90,8 @@ def test_a_caller_that_shows_another_site_s_certificate_is_refused_and_counted(p
 
 def test_a_server_that_shows_another_site_s_certificate_is_refused_and_counted(ports, authority):
     with (
-        make_exchange("aws-1", ports, credentials=authority.credentials("aws-1")) as ours,
-        make_exchange("os-1", ports, credentials=authority.credentials("os-2")) as liar,
+        make_exchange("aws-1", ports, credentials=authority.issue("aws-1")) as ours,
+        make_exchange("os-1", ports, credentials=authority.issue("os-2")) as liar,
     ):
         with pytest.raises(UserError, match="no word from os-1"):
             ours.rendezvous([], 0.3)
@@ -120,7 +120,7 @@ def test_plain_text_stays_on_loopback(ports, listen, peer):
 
 @pytest.mark.parametrize("lost", ["ca", "certificate", "key"])
 def test_credentials_that_cannot_be_used_are_named(ports, authority, tmp_path, lost):
-    good = authority.credentials("aws-1")
+    good = authority.issue("aws-1")
     for path in (tmp_path / "absent.pem", tmp_path / "empty.pem"):
         if path.stem == "empty":
             path.write_text("")

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from workloads.spec import disk
 from workloads.spec.errors import UserError
-from workloads.trainer import disk
 from workloads.trainer.checkpoint import CheckpointStore, Progress
 from workloads.trainer.state import capture, restore
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from tests.kit.worlds import TWO_SITES, make_shards, small_recipe
+from workloads.spec import disk
 from workloads.spec.errors import UserError
 from workloads.spec.launch import ShardLaunch, ShardManifest
-from workloads.trainer import disk
 from workloads.trainer.shard import make_shard
 from workloads.trainer.shard_files import DOCUMENTS, read_part, token_stream, token_windows, verify_shard
 from workloads.trainer.tables import load_iris_table

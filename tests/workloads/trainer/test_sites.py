@@ -11,11 +11,11 @@ from safetensors.torch import load_file
 
 from tests.kit.authority import Authority
 from tests.kit.worlds import TWO_SITES, SiteProcess, make_launch, run_ranks, run_sites, small_recipe
+from workloads.spec import disk
 from workloads.spec.artifact import ArtifactManifest, RunResult
 from workloads.spec.errors import USER_ERROR_EXIT, UserError
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
 from workloads.spec.launch import LaunchSpec
-from workloads.trainer import disk
 from workloads.trainer.model import load_model
 from workloads.trainer.parallelise import rank_batch
 from workloads.trainer.summary import SiteSummary

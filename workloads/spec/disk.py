@@ -15,7 +15,7 @@ def ensure_room(folder: Path, size_bytes: int, purpose: str) -> None:
     if free < needed:
         raise UserError(
             f"{folder}: {purpose} needs {_mebibytes(needed)}, {_mebibytes(free)} are free; "
-            "make room and run `make up` again"
+            "make room, or choose another disk with isthmus:local.folder, and run `make up` again"
         )
 
 
