@@ -1,6 +1,7 @@
 """What a person sees at the end of `up`: where everything is, and one line that works."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -32,7 +33,7 @@ def _table(outputs: dict[str, Any]) -> Table:
     link, compression, model = outputs["link"], outputs["compression"], outputs["model"]
     ratio = link["bytes_of_ddp"] / max(1, link["bytes"])
     table.add_row("registry", model["page"])
-    table.add_row("report", outputs["report"])
+    table.add_row("report", _from_here(outputs["report"]))
     table.add_row("model", f"{model['name']} version {model['version']}, signed, run {outputs['run']['id']}")
     table.add_row(
         "quality",
@@ -43,6 +44,12 @@ def _table(outputs: dict[str, Any]) -> Table:
         f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; {link['bytes']:,} bytes, {ratio:.0f} times fewer than DDP",
     )
     return table
+
+
+def _from_here(path: str) -> str:
+    """A path that is short enough to be copied, where it lies below the current folder."""
+    here = Path.cwd()
+    return str(Path(path).relative_to(here)) if Path(path).is_relative_to(here) else path
 
 
 def curl_line(endpoint: str, recipe_name: str) -> str:
