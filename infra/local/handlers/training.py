@@ -73,6 +73,7 @@ async def _train_site(launch: LaunchSpec, site: SiteLaunch, folder: Path, contex
         "--rdzv-backend=c10d",
         f"--rdzv-endpoint={site.rendezvous}",
         f"--rdzv-id={launch.run_id}-{site.name}",
+        f"--log-dir={work / 'torchrun'}",  # by default a folder outside ours, which nobody removes
         "--module",
         "workloads.trainer",
         str(folder / LAUNCH),
