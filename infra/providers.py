@@ -1,6 +1,21 @@
 """One explicit provider a kind of site. Default providers are disabled in every stack."""
 
+from collections.abc import Mapping
+
 import pulumi
+
+from infra.settings import Settings, SiteKind
+
+_PLUGINS: Mapping[SiteKind, tuple[str, ...]] = {
+    "local": (),  # its provider is in this repository
+    "aws": ("aws", "kubernetes"),
+    "openstack": ("kubernetes", "openstack"),
+}
+
+
+def plugins_of(settings: Settings) -> tuple[str, ...]:
+    """Names of the cloud plugins that the engine needs for a stack, none for a local one."""
+    return tuple(sorted({name for site in settings.sites for name in _PLUGINS[site.kind]}))
 
 
 class LocalProvider(pulumi.ProviderResource):

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from infra.operations import preflight, stack_files
+from infra.providers import plugins_of
 from infra.settings import PROJECT, ROOT, Settings, stack_config
 from infra.toolchain.engine import Engine, ensure_engine
 from infra.toolchain.locks import clear_stale_locks
+from infra.toolchain.plugins import ensure_plugins
 from workloads.spec.errors import UserError
 
 _QUIET = {"PULUMI_SKIP_CONFIRMATIONS": "true", "PYTHONWARNINGS": "ignore"}
@@ -73,6 +75,7 @@ def open_session(stack: str, overrides: list[str], state: Path, *, check: bool) 
     if check:
         preflight.check(settings, ROOT)
     engine = ensure_engine(state)
+    ensure_plugins(engine, plugins_of(settings))
     backend = state / "backend"
     backend.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = stack_files.EngineFiles(state / "stacks" / stack, stack)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from infra.operations.stack_files import with_overrides
+from infra.providers import plugins_of
 from infra.settings import Settings
 from tests.kit.program import stack_config, stack_files
 from workloads.spec.errors import UserError
@@ -57,6 +58,12 @@ def test_an_unknown_key_is_named():
 def test_a_link_to_nowhere_and_a_missing_link_are_refused():
     assert "mars" in refusal(links=[{"between": ["aws-1", "mars"], "rate": "1 Gbit/s", "rtt_ms": 30}])
     assert "aws-1 - os-1" in refusal(links=[])
+
+
+def test_cloud_plugins_are_needed_by_cloud_sites_alone():
+    assert plugins_of(settings()) == ()
+    clouds = [{"name": "aws-1", "kind": "aws"}, {"name": "os-1", "kind": "openstack"}]
+    assert plugins_of(settings(sites=clouds)) == ("aws", "kubernetes", "openstack")
 
 
 def test_repeated_site_names_are_refused():
