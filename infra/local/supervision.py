@@ -65,6 +65,19 @@ def find(folder: Path) -> psutil.Process | None:
     return process if same else None
 
 
+def listening_ports(folder: Path) -> set[int]:
+    """TCP ports on which the process that `folder` records, or one of its descendants, listens."""
+    process = find(folder)
+    if process is None:
+        return set()
+    try:
+        family = [process, *process.children(recursive=True)]
+        connections = [connection for member in family for connection in member.net_connections(kind="tcp")]
+    except psutil.NoSuchProcess:  # it ended while it was looked at
+        return set()
+    return {connection.laddr.port for connection in connections if connection.status == psutil.CONN_LISTEN}
+
+
 async def start_service(
     folder: Path,
     argv: Sequence[str],

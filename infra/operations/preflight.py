@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infra.local.handlers.site import WORKING_BYTES
 from infra.local.ports import PortPlan, in_use
-from infra.local.supervision import find
+from infra.local.supervision import listening_ports
 from infra.settings import Settings
 from infra.topology import Topology
 from workloads.spec.disk import ensure_room
@@ -57,14 +57,7 @@ def _check_ports(settings: Settings, folder: Path) -> None:
     """Ports of services that run are theirs; any other listener is a stranger."""
     assert settings.local is not None  # noqa: S101 - the caller looked
     plan = PortPlan(settings.local.base_port, len(Topology.of(settings).sites))
-    ours = {
-        connection.laddr.port
-        for service in (folder / "services").glob("*")
-        if (process := find(service)) is not None
-        for member in (process, *process.children(recursive=True))
-        for connection in member.net_connections(kind="tcp")
-        if connection.status == "LISTEN"
-    }
+    ours = {port for service in (folder / "services").glob("*") for port in listening_ports(service)}
     for name, endpoint in plan.named().items():
         if endpoint.port not in ours and in_use(endpoint):
             raise UserError(

@@ -89,6 +89,14 @@ def test_a_preview_is_of_no_consequence(stack):
     assert sorted(process.pid for process in stack.processes()) == before
 
 
+def test_a_mistake_that_only_a_job_can_find_is_one_line_and_leaves_what_ran_running(stack):
+    done = stack.up("--set", "training.overrides.data.subsets=1")
+    assert done.status != 0
+    assert any("data.subsets 1 leave a site of 2 without" in line for line in done.errors)
+    assert "Traceback" not in done.text
+    assert [infer(endpoint)[0] for endpoint in stack.outputs()["endpoints"].values()] == ["aws-1", "os-1"]
+
+
 def test_the_link_can_be_cut_and_comes_back_and_each_side_serves_its_own(stack):
     done = stack.run("outage", "--seconds", "3", with_settings=False)
     assert done.status == 0, done.text

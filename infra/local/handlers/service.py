@@ -11,7 +11,7 @@ from infra.local import relay
 from infra.local.handler import Context, Handler, State
 from infra.local.ports import in_use
 from infra.local.probes import accepts, answers
-from infra.local.supervision import find, start_service, stop_service
+from infra.local.supervision import find, listening_ports, start_service, stop_service
 from workloads.spec.base import Endpoint, Frozen
 from workloads.spec.errors import UserError
 from workloads.spec.launch import RelaySpec, ServeLaunch
@@ -61,7 +61,7 @@ class ServiceHandler(Handler[ServiceInputs[Any]]):
         """Start and wait until it answers. Raises `UserError` when one of its ports is somebody else's."""
         await stop_service(inputs.folder)
         for endpoint in self.listens(inputs.spec):
-            await _free(endpoint, inputs.folder.name)
+            await _make_room(endpoint, inputs.folder)
         spec = inputs.folder / "spec.json"
         inputs.spec.save(spec)
         await start_service(inputs.folder, self.command(inputs, spec), lambda: self.ready(inputs.spec))
@@ -188,12 +188,21 @@ class GatewayHandler(ServiceHandler):
         return await answers(f"http://{spec.listen}/v2/health/ready")
 
 
-async def _free(endpoint: Endpoint, name: str, patience_s: float = 5.0) -> None:
-    """A port that our own stopped process held may take a moment to come free."""
+async def _make_room(endpoint: Endpoint, folder: Path, patience_s: float = 5.0) -> None:
+    """See that a port is free. Raises `UserError` when somebody else's program has it.
+
+    The port plan gives no port twice, so a service of the same platform that listens there is one that the stack no
+    longer declares: a renamed site's, which the engine deletes only once its successor is up. It is ended here. A port
+    that our own stopped process held may take a moment to come free.
+    """
+    for sibling in folder.parent.glob("*"):
+        if sibling != folder and endpoint.port in listening_ports(sibling):
+            await stop_service(sibling)
     for _ in range(round(patience_s / 0.25)):
         if not in_use(endpoint):
             return
         await asyncio.sleep(0.25)
     raise UserError(
-        f"port {endpoint.port} for {name} is in use by another program; stop that one, or set isthmus:local.base_port"
+        f"port {endpoint.port} for {folder.name} is in use by another program; stop that one, or set "
+        "isthmus:local.base_port"
     )
