@@ -17,7 +17,6 @@ _WIDTH, _HEIGHT = 4.5, 2.8  # inches; the page scales them
 _LINE_POINTS, _BARS = 300, 100
 _MARKED = 30  # a line of so few points shows each
 _LONG_S = 600.0  # a longer run has its time in minutes
-_REFERENCE = {"color": INK, "linewidth": 1.0, "linestyle": (0, (1, 2))}
 
 Axes = Any  # matplotlib ships no types
 
@@ -66,21 +65,21 @@ def _draw_validation(figures: Figures) -> Plot:
         figure, axes = _canvas("round", metric_name(metric))
         for index, (trace, line) in enumerate(zip(figures.traces, curves, strict=True)):
             _draw_line(axes, line, f"validation-{trace.site}", trace.site, index)
-        axes.axhline(gate.bound, label="gate", **_REFERENCE)
+        _draw_reference(axes, gate.bound, "gate")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         if metric == "accuracy":
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{round(100 * value, 6):g}%"))
         _legend(axes)
         caption = (
             "Measured by each site after each merge, on the part of its own data that the round did not train on. "
-            f"The dotted line is what the compressed model must reach. {_grouping(curves, 'round')}"
+            f"The gate is what the compressed model must reach. {_grouping(curves, 'round')}"
         )
         return _plot(figure, "validation", f"Validation {metric_name(metric)} by round", caption)
 
 
 def _draw_rounds(figures: Figures) -> Plot:
     with style("rounds"):
-        figure = Figure(figsize=(_WIDTH, max(_HEIGHT, 1.2 * len(figures.traces))))
+        figure = Figure(figsize=(_WIDTH, max(_HEIGHT, 1.1 * len(figures.traces))))
         rows: list[Axes] = list(figure.subplots(len(figures.traces), sharex=True, sharey=True, squeeze=False)[:, 0])
         group = 1
         for index, (axes, trace) in enumerate(zip(rows, figures.traces, strict=True)):
@@ -117,16 +116,16 @@ def _draw_link(figures: Figures) -> Plot:
         figure, axes = _canvas(f"{unit} since the start", "share of the link's rate")
         for index, (trace, line) in enumerate(zip(figures.traces, curves, strict=True)):
             _draw_line(axes, line, f"link-{trace.site}", trace.site, index)
-        axes.axhline(figures.ddp_link_share, label="plain DDP at this pace", **_REFERENCE)
-        axes.axhline(1.0, color=INK, linewidth=1.0)
+        _draw_reference(axes, figures.ddp_link_share, "plain DDP at this pace")
+        _draw_reference(axes, 1.0, "the link's rate")
         axes.set_yscale("log")
         axes.set_ylim(top=3 * max(1.0, figures.ddp_link_share))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: share(value)))
         _legend(axes)
         caption = (
-            f"Payload sent in each round against the {figures.launch.link.rate_mbps:g} Mbit/s measured in one direction "
-            "(the full line at 100%), on a logarithmic scale. The dotted line is what plain DDP would have needed to "
-            f"train as fast as this run did. {_grouping(curves, 'round')}"
+            f"Payload sent in each round against the {figures.launch.link.rate_mbps:g} Mbit/s measured in one direction, "
+            "on a logarithmic scale, and what plain DDP would have needed to train as fast as this run did. "
+            f"{_grouping(curves, 'round')}"
         )
         return _plot(figure, "link", "Use of the link", caption)
 
@@ -146,6 +145,11 @@ def _draw_line(axes: Axes, curve: Curve, gid: str, label: str, index: int) -> No
     line.set_gid(gid)
     if curve.group > 1:
         axes.fill_between(curve.x, curve.low, curve.high, color=look["color"], alpha=0.15, linewidth=0)
+
+
+def _draw_reference(axes: Axes, y: float, label: str) -> None:
+    axes.axhline(y, color=INK, linewidth=1, linestyle=(0, (1, 2)))
+    axes.annotate(label, (1, y), (0, 2), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right")
 
 
 def _legend(axes: Axes, *, right: bool = False) -> None:
