@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,11 +13,6 @@ START_LIMIT_S = 90  # a bound for a machine that is busy, not an expectation
 STOP_LIMIT_S = 30
 # One core each: tests run beside one another.
 ENVIRONMENT = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
 
 
 def run_module(module: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -8,7 +8,8 @@ from pathlib import Path
 import psutil
 
 from tests.kit.artefacts import SigningKeys, make_signing_keys, make_table_model, make_text_model
-from tests.kit.processes import free_port, running_module
+from tests.kit.ports import free_port
+from tests.kit.processes import running_module
 from workloads.registry.signing import sign
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.launch import ServeLaunch

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import re
 import signal
-import socket
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
@@ -16,6 +15,7 @@ from unittest import mock
 
 from pydantic import JsonValue
 
+from tests.kit.ports import free_ports
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import run_command
 from workloads.spec.events import RoundEvent, StepEvent
@@ -60,15 +60,6 @@ def make_shards(recipe: Recipe, folder: Path, sites: Sequence[str]) -> dict[str,
     for site, shard in shards.items():
         make_shard(ShardLaunch(recipe=recipe, site=site, sites=tuple(sites), folder=shard))
     return shards
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of loopback that nobody listens on."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [listener.getsockname()[1] for listener in sockets]
-    for listener in sockets:
-        listener.close()
-    return ports
 
 
 def make_launch(

@@ -16,7 +16,7 @@ import pytest
 from infra.local.envoy import Replica, bootstrap
 from tests.kit.authority import Authority
 from tests.kit.stack import eventually
-from tests.kit.worlds import free_ports
+from tests.kit.ports import free_ports
 from workloads.spec.base import Credentials, Endpoint
 
 ENVOY = Path(sys.executable).with_name("envoy")

@@ -12,7 +12,7 @@ import pytest
 from infra.local.relay import Outage
 from infra.local.relay.server import Relay
 from tests.kit import virtual_time
-from tests.kit.worlds import free_ports
+from tests.kit.ports import free_ports
 from workloads.spec.base import Endpoint
 from workloads.spec.errors import UserError
 from workloads.spec.launch import RelayChannel, RelaySpec

@@ -17,7 +17,7 @@ from infra.local.probes import answers
 from infra.local.relay import LinkStatus, measure
 from infra.settings import ROOT
 from tests.kit.stack import eventually
-from tests.kit.worlds import free_ports
+from tests.kit.ports import free_ports
 from workloads.spec.base import Endpoint
 from workloads.spec.errors import UserError
 from workloads.spec.launch import RelayChannel, RelaySpec

@@ -8,7 +8,7 @@ import pytest
 from infra.local.handler import Context
 from infra.local.handlers.service import LinkHandler, ServiceInputs
 from infra.local.supervision import find, listening_ports
-from tests.kit.worlds import free_ports
+from tests.kit.ports import free_ports
 from workloads.spec.base import Endpoint
 from workloads.spec.errors import UserError
 from workloads.spec.launch import RelayChannel, RelaySpec

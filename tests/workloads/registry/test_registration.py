@@ -7,7 +7,8 @@ import httpx
 import pytest
 
 from tests.kit.artefacts import SigningKeys, make_signing_keys, make_table_model, make_trained
-from tests.kit.processes import free_port, run_module, running_module
+from tests.kit.ports import free_port
+from tests.kit.processes import run_module, running_module
 from workloads.inference.session import GRAPH
 from workloads.registry.__main__ import CLIENT_ENVIRONMENT
 from workloads.registry.lineage import verified_lineage

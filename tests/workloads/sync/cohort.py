@@ -7,7 +7,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from tests.kit.worlds import free_ports
+from tests.kit.ports import free_ports
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.recipe import OuterSpec
 from workloads.sync import Exchange, RoundReport, Synchronizer
