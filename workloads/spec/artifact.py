@@ -16,7 +16,7 @@ SIGNATURE = "model.sig"
 class ArtifactManifest(Frozen):
     """`manifest.json` of a model's folder. `files` lists every other file but the signature."""
 
-    kind: Literal["trained", "compressed"]
+    kind: Literal["trained", "fused", "compressed"]
     run_id: Name
     recipe: Name
     recipe_digest: Sha256

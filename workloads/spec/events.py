@@ -19,6 +19,10 @@ class StepEvent(Frozen):
     loss: float
     samples: PositiveInt  # in this step
     seconds: float
+    samples_per_s: float | None = None
+    mfu: float | None = None  # model FLOPs utilisation; None: the site's speed is not known
+    lr: float | None = None
+    grad_norm: float | None = None  # before clipping; None: gradients are not clipped
 
 
 class RoundEvent(Frozen):
@@ -36,6 +40,7 @@ class RoundEvent(Frozen):
     bytes_received: NonNegativeInt
     wait_s: float
     seconds: float
+    refused: NonNegativeInt = 0  # frames since the round before, whatever the reason
 
 
 class NoteEvent(Frozen):

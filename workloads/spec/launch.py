@@ -1,11 +1,12 @@
 """What infra hands to each job: rendered from stack outputs, parsed by the job with the same class."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from workloads.spec.base import Credentials, Endpoint, Frozen, Name, Port, Sha256, SiteName
+from workloads.spec.plan import Plan
 from workloads.spec.recipe import Recipe
 
 
@@ -31,6 +32,7 @@ class ShardManifest(Frozen):
     site: SiteName
     samples: PositiveInt  # rows, or bytes of text
     held_out_samples: PositiveInt
+    class_counts: tuple[NonNegativeInt, ...] = ()  # training samples of each class; empty for text without classes
     files: dict[str, Sha256]
 
     @property
@@ -40,18 +42,24 @@ class ShardManifest(Frozen):
 
 
 class SiteLaunch(Frozen):
-    """One site as its trainer sees it: where it listens, how it reaches each peer, and its own folders."""
+    """One site as its trainer sees it: where it listens, how it reaches each peer, and its own folders.
+
+    The model is exchanged in `plan.shards` parts, each between the workers that hold it: `listen[i]` is where this site
+    serves part i, `peers[site][i]` where it fetches it.
+    """
 
     name: SiteName
     workers: PositiveInt
     rendezvous: Endpoint  # torchrun's store, inside the site
-    listen: Endpoint  # the exchange's server
-    peers: dict[SiteName, Endpoint]  # through the link
+    listen: tuple[Endpoint, ...]  # the exchange's servers
+    peers: dict[SiteName, tuple[Endpoint, ...]]  # through the link
     credentials: Credentials | None  # None: plain text, loopback only
     data: Path
     data_digest: Sha256
     work: Path  # checkpoints, events, logs of this run
     threads: PositiveInt = 1
+    metrics: Port | None = None  # on loopback, for Prometheus
+    checkpoints: str | None = None  # folder, or address that `fsspec` writes to; None: below `work`
 
 
 class LaunchSpec(Frozen):
@@ -59,10 +67,12 @@ class LaunchSpec(Frozen):
 
     run_id: Name
     recipe: Recipe
+    plan: Plan  # what the trainer obeys; the recipe says what was asked for
     sites: tuple[SiteLaunch, ...]
     link: LinkFacts
     round_deadline_s: PositiveFloat  # a site that has not heard by then goes on training and adds to its samples
     output: Path  # the fused model and `result.json`, written by the first site
+    tracking: str | None = None  # MLflow: the address of a server, or `sqlite:///FILE`
 
     @model_validator(mode="after")
     def _sites_fit(self) -> "LaunchSpec":
@@ -73,11 +83,83 @@ class LaunchSpec(Frozen):
             missing = set(names) - {site.name} - set(site.peers)
             if missing:
                 raise ValueError(f"site {site.name} has no way to {sorted(missing)}; give it in peers")
+            if site.name not in self.plan.sites:
+                raise ValueError(f"site {site.name} is not in the plan of {sorted(self.plan.sites)}")
+            if site.workers != self.plan.sites[site.name].layout.ranks:
+                raise ValueError(
+                    f"site {site.name} has {site.workers} workers, its layout ({self.plan.sites[site.name].layout}) needs "
+                    f"{self.plan.sites[site.name].layout.ranks}"
+                )
+            counts = {len(site.listen), *(len(endpoints) for endpoints in site.peers.values())}
+            if counts != {self.plan.shards}:
+                raise ValueError(
+                    f"site {site.name} has endpoints for {sorted(counts)} parts of the model, the plan has {self.plan.shards}"
+                )
         return self
 
     def site(self, name: str) -> SiteLaunch:
         """The site called `name`. Raises `KeyError`."""
         return {site.name: site for site in self.sites}[name]
+
+
+class FisherLaunch(Frozen):
+    """`python -m workloads.fusion.fisher SPEC`: the diagonal Fisher information of `model` on one site's data.
+
+    It is made where the data lies; `output`, a safetensors file of the model's size, is all that leaves the site.
+    """
+
+    model: Path
+    shard: Path
+    samples: PositiveInt = 256  # at most; of the held-out part
+    seed: int = 0
+    output: Path
+
+
+class FuseSource(Frozen):
+    """A finished model, and what the merge is to know of it."""
+
+    model: Path
+    samples: PositiveInt | None = None  # that it has learned from
+    fisher: Path | None = None  # file of a `FisherLaunch` of this very model
+
+
+class FuseLaunch(Frozen):
+    """`python -m workloads.fusion SPEC`: one model of several of the same architecture.
+
+    `weighted` and `fisher` take `weights`, else weights by the sources' `samples`, else equal ones. `greedy-soup` needs
+    `shards`, on whose held-out data the candidates are judged; where they are given, every fused model is judged.
+    """
+
+    run_id: Name
+    sources: Annotated[tuple[FuseSource, ...], Field(min_length=2)]
+    method: Literal["weighted", "fisher", "greedy-soup", "ties"]
+    weights: tuple[Annotated[float, Field(ge=0)], ...] | None = None
+    base: Path | None = None  # ties: the model that all sources began as
+    density: Annotated[float, Field(gt=0, le=1)] = 0.2  # ties: share of each model's changes that is kept
+    scale: PositiveFloat = 1.0  # ties: of the merged changes
+    shards: dict[SiteName, Path] = Field(default_factory=dict)
+    output: Path
+
+    @model_validator(mode="after")
+    def _method_has_what_it_needs(self) -> "FuseLaunch":
+        if self.weights is not None:
+            if self.method not in {"weighted", "fisher"}:
+                raise ValueError(f"{self.method} knows no weights; leave them out, or choose weighted or fisher")
+            if len(self.weights) != len(self.sources):
+                raise ValueError(f"{len(self.weights)} weights for {len(self.sources)} sources; give one each")
+            if abs(sum(self.weights) - 1) > 1e-6:
+                raise ValueError(f"weights sum up to {sum(self.weights):g}, not 1; divide each by their sum")
+        if len({source.samples is None for source in self.sources}) > 1:
+            raise ValueError("samples are given for some sources only; give them for all, or for none")
+        if self.method == "fisher" and any(source.fisher is None for source in self.sources):
+            raise ValueError(
+                "fisher needs the Fisher information of every source; make it with workloads.fusion.fisher"
+            )
+        if (self.method == "ties") != (self.base is not None):
+            raise ValueError("ties, and it alone, needs base: the model that all sources began as")
+        if self.method == "greedy-soup" and not self.shards:
+            raise ValueError("greedy-soup needs shards, on whose held-out data the candidates are judged")
+        return self
 
 
 class CompressLaunch(Frozen):

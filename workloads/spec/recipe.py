@@ -5,71 +5,82 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import Field, JsonValue, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
-from workloads.spec.base import Fraction, Frozen, Name
+from workloads.spec.base import Fraction, Frozen, Name, SiteName
+from workloads.spec.data import Data
 from workloads.spec.errors import UserError, explain
+from workloads.spec.plan import Bits, Layout, Precision
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
+Auto = Literal["auto"]  # the planner chooses
+Metric = Literal["accuracy", "auc", "bits_per_byte"]
+
 
 class MlpModel(Frozen):
-    """A two-layer network: `inputs` -> `hidden` (ReLU) -> `classes` logits."""
+    """A two-layer network: `inputs` -> `hidden` (ReLU) -> `classes` logits.
+
+    With `scale: log` a feature x is first made `sign(x) log(1 + |x|)`: columns of very different sizes become alike
+    without a statistic that sites would have to share.
+    """
 
     kind: Literal["mlp"]
     inputs: PositiveInt
     hidden: PositiveInt
     classes: PositiveInt
+    scale: Literal["raw", "log"] = "raw"
 
 
 class TransformersModel(Frozen):
-    """A model of `transformers`, built by `AutoConfig.for_model(**config)` with random weights."""
+    """A model of `transformers`: `AutoConfig.for_model(**config)` with random weights, or those that `weights` names.
+
+    `weights` is a folder or an `fsspec` address with `config.json` and safetensors; `config` then overrides its keys.
+    """
 
     kind: Literal["transformers"]
-    auto: Literal["causal-lm"]
-    config: dict[str, JsonValue]
-
-
-class TableData(Frozen):
-    """A labelled table. `held_out` of it, stratified, is never trained on; the rest is dealt in `subsets` stratified parts."""
-
-    kind: Literal["table"]
-    source: Literal["iris"]
-    subsets: PositiveInt
-    held_out: Annotated[float, Field(gt=0.0, lt=1.0)]
-    seed: int = 0
-
-
-class TextData(Frozen):
-    """Text as byte-level tokens in windows of `context`. Whole packages go to one site or to its held-out part."""
-
-    kind: Literal["text"]
-    source: Literal["python-stdlib"]
-    context: PositiveInt
-    held_out: Annotated[float, Field(gt=0.0, lt=1.0)]
-    max_bytes_per_site: PositiveInt
-    seed: int = 0
+    auto: Literal["causal-lm", "sequence-classification", "image-classification", "audio-classification"]
+    config: dict[str, JsonValue] = Field(default_factory=dict)
+    weights: str | None = None
 
 
 class InnerSpec(Frozen):
-    """What a site does alone between two merges."""
+    """What a site does alone between two merges. `auto` leaves a choice to the planner."""
 
-    optimizer: Literal["adamw", "sgd"] = "adamw"
+    # Muon for the hidden matrices and AdamW for the rest, as in MuLoCo (arXiv 2505.23725)
+    optimizer: Literal["muon", "adamw", "sgd"] = "muon"
     lr: PositiveFloat
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: Annotated[int, Field(ge=0)] = 0
-    batch: PositiveInt  # samples a step, over all workers of the site
-    steps: PositiveInt  # H: steps between two merges
+    warmup_steps: NonNegativeInt = 0
+    batch: PositiveInt  # samples a step of one site; the planner may share sites x batch out by speed
+    micro_batch: PositiveInt | Auto = "auto"  # samples that one worker works on at a time
+    steps: PositiveInt | Auto  # H: steps between two merges
     clip_norm: PositiveFloat | None = None
+    precision: Precision | Auto = "fp32"
+    activation_checkpointing: bool | Auto = "auto"
 
 
 class OuterSpec(Frozen):
     """The merge between sites: Nesterov SGD on pseudo-gradients (DiLoCo, arXiv 2311.08105)."""
 
-    lr: PositiveFloat = 1.0
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    bits: Literal[8, 32] = 8  # 8: blockwise absmax int8 with error feedback; 32: as is
+    lr: PositiveFloat | Auto = "auto"
+    momentum: Annotated[float, Field(ge=0, lt=1)] | Auto = "auto"
+    bits: Bits | Auto = "auto"  # 32: values as they are; less: blockwise absmax with error feedback
+    overlap_steps: NonNegativeInt | Auto = "auto"  # tau: steps made while a round's frames travel
+    fragments: PositiveInt | Auto = "auto"  # parts of the model that travel at times of their own
+
+
+class MembershipSpec(Frozen):
+    """What becomes of a site that is not heard from. Until it is decided, everyone keeps training and nothing is lost.
+
+    With `remove` more than half of the sites agree to go on without it after `patience_s`; of two sites none is more
+    than half, so there `survivor` names the one that may go on alone. `wait` leaves the decision to the operator.
+    """
+
+    on_loss: Literal["wait", "remove"] = "wait"
+    patience_s: PositiveFloat = 600.0
+    survivor: SiteName | None = None
 
 
 class CheckpointSpec(Frozen):
@@ -80,31 +91,58 @@ class CheckpointSpec(Frozen):
 
 
 class TrainSpec(Frozen):
-    """The training: `rounds` merges of `inner.steps` steps each."""
+    """The training.
+
+    It is `epochs` times `rounds_per_epoch` rounds of `inner.steps` steps, or `epochs` times `steps_per_epoch` steps,
+    which the planner divides into rounds.
+    """
 
     seed: int = 0
-    epochs: PositiveInt  # passes over the schedule of `rounds_per_epoch` rounds
-    rounds_per_epoch: PositiveInt
+    epochs: PositiveInt  # passes over the schedule
+    rounds_per_epoch: PositiveInt | None = None
+    steps_per_epoch: PositiveInt | None = None
+    class_weights: Literal["equal", "balanced"] = "equal"  # balanced: a class counts by the inverse of its frequency
     inner: InnerSpec
     outer: OuterSpec = OuterSpec()
+    layout: Layout | Auto = "auto"  # of every site
+    membership: MembershipSpec = MembershipSpec()
     checkpoint: CheckpointSpec = CheckpointSpec()
 
+    @model_validator(mode="after")
+    def _length_is_given(self) -> "TrainSpec":
+        if (self.rounds_per_epoch is None) == (self.steps_per_epoch is None):
+            raise ValueError("give exactly one of rounds_per_epoch and steps_per_epoch")
+        if self.steps_per_epoch is None and self.inner.steps == "auto":
+            raise ValueError(
+                "inner.steps is auto, so the length is not known; give steps_per_epoch in place of rounds_per_epoch"
+            )
+        return self
+
     @property
-    def rounds(self) -> int:
-        """Merges in the whole run."""
-        return self.epochs * self.rounds_per_epoch
+    def steps(self) -> int:
+        """Inner steps of the whole run, at each site."""
+        if self.steps_per_epoch is not None:
+            return self.epochs * self.steps_per_epoch
+        if self.rounds_per_epoch is None or self.inner.steps == "auto":
+            raise AssertionError("the validator lets no such recipe through")
+        return self.epochs * self.rounds_per_epoch * self.inner.steps
 
 
 class Gate(Frozen):
-    """What a compressed model must still reach. `metric` is `accuracy` (higher is better) or `bits_per_byte` (lower)."""
+    """What a compressed model must still reach. `accuracy` and `auc` are better when higher, `bits_per_byte` when lower."""
 
-    metric: Literal["accuracy", "bits_per_byte"]
-    bound: float  # accuracy at least, bits a byte at most
+    metric: Metric
+    bound: float  # accuracy or auc at least, bits a byte at most
     max_relative_loss: Fraction  # against the uncompressed model, on the same held-out samples
+
+    @property
+    def higher_is_better(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.metric != "bits_per_byte"
 
     def passes(self, before: float, after: float) -> bool:
         """Whether `after` is good enough, given `before` (the uncompressed model's)."""
-        if self.metric == "accuracy":
+        if self.higher_is_better:
             return after >= self.bound and after >= before * (1 - self.max_relative_loss)
         return after <= self.bound and after <= before * (1 + self.max_relative_loss)
 
@@ -124,27 +162,38 @@ class ServeSpec(Frozen):
     max_request_bytes: PositiveInt = 1 << 20
 
 
+_FITS: dict[str, tuple[str, tuple[Metric, ...]]] = {
+    "mlp": ("table", ("accuracy", "auc")),
+    "causal-lm": ("text", ("bits_per_byte",)),
+    "sequence-classification": ("labelled-text", ("accuracy",)),
+    "image-classification": ("images", ("accuracy",)),
+    "audio-classification": ("audio", ("accuracy",)),
+}
+
+
 class Recipe(Frozen):
     """One model from data to service."""
 
     name: Name
     description: str
     model: Annotated[MlpModel | TransformersModel, Field(discriminator="kind")]
-    data: Annotated[TableData | TextData, Field(discriminator="kind")]
+    data: Data
     train: TrainSpec
     compress: CompressSpec
     serve: ServeSpec = ServeSpec()
 
     @model_validator(mode="after")
     def _model_fits_data(self) -> "Recipe":
-        pairs = {("mlp", "table"): "accuracy", ("transformers", "text"): "bits_per_byte"}
-        metric = pairs.get((self.model.kind, self.data.kind))
-        if metric is None:
+        kind = self.model.auto if isinstance(self.model, TransformersModel) else self.model.kind
+        data, metrics = _FITS[kind]
+        if self.data.kind != data:
+            raise ValueError(f"a model of kind {kind} reads data of kind {data}, not {self.data.kind}")
+        if self.compress.gate.metric not in metrics:
             raise ValueError(
-                f"model kind {self.model.kind} cannot read data kind {self.data.kind}; pairs: {list(pairs)}"
+                f"compress.gate.metric {self.compress.gate.metric} does not fit a {kind}; choose of {metrics}"
             )
-        if self.compress.gate.metric != metric:
-            raise ValueError(f"compress.gate.metric {self.compress.gate.metric} does not fit; this recipe has {metric}")
+        if self.compress.gate.metric == "auc" and isinstance(self.model, MlpModel) and self.model.classes != 2:
+            raise ValueError(f"auc needs two classes, not {self.model.classes}; set compress.gate.metric: accuracy")
         return self
 
 
