@@ -21,6 +21,8 @@ class BreakableLink:
         self._is_closed = False
         self._sockets: list[socket.socket] = []
         self._swallowed: set[socket.socket] = set()
+        self._is_lost = {False: False, True: False}  # by direction: whether it is back from the target
+        self._delay_s = 0.0
         self._cut_after: int | None = None
         self.connections = 0
         self.bytes_out = 0  # towards the target
@@ -48,14 +50,27 @@ class BreakableLink:
             self._cut_after = self.bytes_back + bytes_back
 
     def restore(self) -> None:
-        """Let new connections through."""
+        """Let new connections through; those that lost something are broken, as TCP cannot go on without it."""
         with self._changed:
             self._is_up = True
+            if any(self._is_lost.values()):
+                self._is_lost = {False: False, True: False}
+                self._break_all()
 
     def swallow(self) -> None:
         """Keep what is connected now connected, and let nothing more of it arrive: the silent kind of outage."""
         with self._changed:
             self._swallowed.update(self._sockets)
+
+    def lose(self, *, is_back: bool) -> None:
+        """Let nothing through in one direction, on old connections and new ones, until `restore`."""
+        with self._changed:
+            self._is_lost[is_back] = True
+
+    def delay(self, seconds: float) -> None:
+        """Hold every piece that comes back for so long from now on."""
+        with self._changed:
+            self._delay_s = seconds
 
     def await_connections(self, count: int, timeout_s: float) -> bool:
         """Whether there were `count` connections in all, within `timeout_s`."""
@@ -109,6 +124,8 @@ class BreakableLink:
         with suppress(OSError):
             while piece := source.recv(_PIECE_BYTES):
                 if source not in self._swallowed and self._count(len(piece), is_back=is_back):
+                    if is_back and self._delay_s:
+                        threading.Event().wait(self._delay_s)
                     sink.sendall(piece)
         for end in (source, sink):
             with suppress(OSError):
@@ -126,4 +143,4 @@ class BreakableLink:
                 self._cut_after = None
                 self._break_all()
                 return False
-            return True
+            return not self._is_lost[is_back]

@@ -5,21 +5,25 @@ A pull needs no bookkeeping of who missed what: after any outage a peer simply a
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
+from torch import Tensor
+
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import UserError
+from workloads.sync.council import Standing, View
+from workloads.sync.desk import Desk
 from workloads.sync.frame import Frame
+from workloads.sync.healing import HealingState, healing_limit
 from workloads.sync.ledger import Ledger
-from workloads.sync.mailboxes import Inbox, Outbox
 from workloads.sync.peer import Peer
-from workloads.sync.quantise import UpdateFormat
-from workloads.sync.rendezvous import newest_common
+from workloads.sync.relay import Relay
+from workloads.sync.rendezvous import heal_from, newest_common
 from workloads.sync.security import Security
 from workloads.sync.server import FrameServer
-from workloads.sync.wire import Greeting, Patience
+from workloads.sync.wire import FormOf, Greeting, Patience
 
 _DEFAULT_PATIENCE = Patience()
 
@@ -27,8 +31,10 @@ _DEFAULT_PATIENCE = Patience()
 class Exchange:
     """Frames of run `run_id` between `site` and `peers`, each given by where it can be reached through the link.
 
-    With `credentials` both ends of every connection prove which site they are (mutual TLS); without, all endpoints must
-    be on loopback. A frame's payload may have `max_frame_bytes` at most.
+    It carries part `part` of the model, in `fragments` fragments a round; each fragment of each round is a turn. Whose
+    frames a turn needs is said by its views, at first all sites'. With `credentials` both ends of every connection prove
+    which site they are (mutual TLS); without, all endpoints must be on loopback. A frame's payload may have
+    `max_frame_bytes` at most.
     """
 
     def __init__(
@@ -40,22 +46,27 @@ class Exchange:
         peers: Mapping[str, Endpoint],
         credentials: Credentials | None,
         max_frame_bytes: int,
+        part: int = 0,
+        fragments: int = 1,
         patience: Patience = _DEFAULT_PATIENCE,
     ) -> None:
         if site in peers:
             raise ValueError(f"site {site} is its own peer")
         self.run_id = run_id
         self.site = site
+        self.part = part
+        self.fragments = fragments
         self.max_frame_bytes = max_frame_bytes
+        self.patience = patience
         self._listen = listen
         self._endpoints = dict(peers)
         self._credentials = credentials
-        self._patience = patience
-        self._checkpoints: tuple[int, ...] | None = None  # set by the rendezvous
         self._ledger = Ledger(site)
-        self._outbox = Outbox(peers)
-        self._inbox = Inbox(peers)
+        self._caller = Greeting(run_id=run_id, site=site, part=part)
+        self._desk = Desk(site, peers, fragments, part)
+        self._security: Security | None = None
         self._peers: list[Peer] = []
+        self._relay: Relay | None = None
         self._server: FrameServer | None = None
         self._is_following = False
 
@@ -70,8 +81,18 @@ class Exchange:
 
     @property
     def peers(self) -> frozenset[str]:
-        """Names of the other sites."""
+        """Names of the other sites, whether they take part now or not."""
         return frozenset(self._endpoints)
+
+    @property
+    def views(self) -> tuple[View, ...]:
+        """Who takes part from which turn on, oldest first."""
+        return self._desk.views
+
+    @property
+    def says_left_out(self) -> bool:
+        """Whether some peer has said that this site takes part no more."""
+        return any(peer.says_left_out for peer in self._peers)
 
     @property
     def refused(self) -> Counter[str]:
@@ -90,7 +111,7 @@ class Exchange:
 
     @property
     def wire_bytes_sent(self) -> int:
-        """Frames put on the link so far, with headers and the framing of gRPC and HTTP/2, before TLS."""
+        """All that was put on the link so far, with the framing of gRPC and HTTP/2, before TLS."""
         return self._ledger.wire_bytes_sent
 
     def start(self) -> None:
@@ -99,51 +120,57 @@ class Exchange:
         Raises:
             UserError: the port is in use, credentials cannot be read, or plain text is asked for off loopback.
         """
-        security = Security(self.site, self._credentials, [self._listen, *self._endpoints.values()])
+        self._security = Security(self.site, self._credentials, [self._listen, *self._endpoints.values()])
         server = FrameServer(
             run_id=self.run_id,
             site=self.site,
-            cohort=self.peers,
-            security=security,
-            outbox=self._outbox,
-            checkpoints=lambda: self._checkpoints,
+            part=self.part,
+            security=self._security,
+            desk=self._desk,
             ledger=self._ledger,
-            patience=self._patience,
+            patience=self.patience,
         )
         server.start(self._listen)
         self._server = server
-        self._peers = [
-            Peer(
-                name,
-                security.channel(name, endpoint, self._patience.options()),
-                caller=Greeting(run_id=self.run_id, site=self.site),
-                limit=self.max_frame_bytes,
-                inbox=self._inbox,
-                ledger=self._ledger,
-                patience=self._patience,
-            )
-            for name, endpoint in self._endpoints.items()
-        ]
+        self._peers = self._make_peers(self._security)
 
     def rendezvous(self, rounds: Sequence[int], timeout_s: float | None) -> int:
         """The round after which all sites go on: the newest that every site can resume from; 0: none, start afresh.
 
         `rounds` are those of this site's verified checkpoints. A peer that is starting too says its own; one that lives on
-        says for which rounds it still has all later frames, and keeps them. Waits for every peer, up to `timeout_s`
-        seconds (None: however long it takes).
+        says for which rounds it still has all later frames, and keeps them. Waits for every peer that takes part, up to
+        `timeout_s` seconds (None: however long it takes).
 
         Raises:
-            UserError: a peer is not heard from in time, or has gone on too far for this site's checkpoints.
+            MustHealError: the others have removed this site, or live on too far from its checkpoints.
+            UserError: a peer is not heard from in time.
         """
-        self._checkpoints = tuple(sorted({0, *rounds}))
-        return newest_common(self.site, self._checkpoints, self._peers, timeout_s, self._patience)
+        usable = self._desk.checkpoints = tuple(sorted({0, *rounds}))
+        start = newest_common(self.site, usable, self._peers, self.views, timeout_s, self.patience, self.fragments)
+        self.adopt(start.views)
+        return start.round
 
-    def follow(self, form: UpdateFormat, from_round: int) -> None:
-        """Fetch the peers' frames of `form`, from `from_round` on, ahead of `collect`. Only the first call counts."""
-        if not self._is_following:
-            self._is_following = True
+    def adopt(self, views: tuple[View, ...]) -> None:
+        """Go by `views` from now on: fetch from, serve and wait for the sites that they say."""
+        if views != self.views:
+            self._desk.adopt(views)
             for peer in self._peers:
-                peer.follow(form, from_round)
+                peer.says_left_out = False
+
+    def follow(self, form_of: FormOf, from_turn: int) -> None:
+        """Fetch the peers' frames from `from_turn` on, ahead of `collect`. Only the first call counts.
+
+        `form_of` gives the format of a turn's frames.
+        """
+        if self._is_following:
+            return
+        self._is_following = True
+        self._desk.inbox.start(from_turn)
+        for peer in self._peers:
+            peer.follow(form_of, from_turn)
+        if len(self._peers) > 1:
+            self._relay = Relay(self._peers, self._desk, self._ledger, self.patience, form_of)
+            self._relay.start()
 
     def publish(self, *frames: Frame) -> None:
         """Serve `frames` to every peer, each until all have it and it is some rounds old.
@@ -160,15 +187,23 @@ class Exchange:
                 f"site {self.site}: a frame of {largest} bytes is over the limit of "
                 f"{self.max_frame_bytes}; raise max_frame_bytes at every site"
             )
-        self._outbox.publish(*frames)
+        self._desk.outbox.publish(*frames)
+        self._desk.inbox.begun(max((frame.turn for frame in frames), default=0))
 
-    def collect(self, round_number: int, timeout_s: float | None) -> dict[str, Frame] | None:
-        """Every peer's frame of `round_number`, by site; None: not all there within `timeout_s` (None: no limit)."""
-        return self._inbox.collect(round_number, timeout_s)
+    def collect(self, turn: int, timeout_s: float | None) -> dict[str, Frame] | None:
+        """Every peer's frame of `turn`, by site; None: not all there within `timeout_s` (None: no limit).
 
-    def discard(self, round_number: int) -> None:
-        """Drop the peers' frames of rounds up to `round_number`."""
-        self._inbox.discard(round_number)
+        Peers are those of the turn's cohort; a turn that this site itself takes no part in never is there.
+        """
+        return self._desk.inbox.collect(turn, timeout_s)
+
+    def discard(self, turn: int) -> None:
+        """Drop the peers' frames of turns up to `turn`: they are merged."""
+        self._desk.inbox.discard(turn)
+
+    def overdue(self) -> dict[str, float]:
+        """Who has not sent its frame of the oldest turn that is not merged, and for how many seconds it is waited for."""
+        return self._desk.inbox.overdue()[1]
 
     def refuse_diverged(self, site: str, detail: str) -> None:
         """Count that `site`'s frame fits no common history."""
@@ -176,7 +211,36 @@ class Exchange:
 
     def retained(self) -> tuple[Frame, ...]:
         """This site's frames that peers may still fetch, oldest first."""
-        return self._outbox.frames()
+        return self._desk.outbox.frames()
+
+    def on_standing(self, answer: Callable[[str, Standing], Standing] | None) -> None:
+        """Let `answer` speak for this site when a peer tells what it stands for; it runs in the server's threads."""
+        self._desk.on_standing = answer
+
+    def confer(self, standing: Standing) -> dict[str, Standing]:
+        """Tell every peer what this site stands for; what those do that answered within `Patience.confer_s`."""
+        answers = {peer.name: peer.confer(standing) for peer in self._peers}  # all at once
+        heard = {name: answer() for name, answer in answers.items()}
+        return {name: standing for name, standing in heard.items() if standing is not None}
+
+    def offer_healing(self, turn: int | None, state: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Give the outer state that `turn` begins with to the sites that join then; None: nothing is given any more."""
+        if turn is None:
+            self._desk.healing = None
+        elif self._desk.healing is None or self._desk.healing.header.turn != turn:
+            self._desk.healing = HealingState(state(), run_id=self.run_id, site=self.site, part=self.part, turn=turn)
+
+    def heal(self, turn: int, timeout_s: float | None) -> dict[str, Tensor]:
+        """The outer state that `turn` begins with, from any site that takes part; its own frames are given up.
+
+        Raises:
+            UserError: nobody gave it within `timeout_s` seconds (None: however long it takes).
+        """
+        self._restart(turn)
+        members = [peer for peer in self._peers if peer.name in self._desk.cohort(turn)]
+        return heal_from(
+            members, self._caller, turn, healing_limit(self.max_frame_bytes), timeout_s, self.patience, self._ledger
+        )
 
     def drain(self, timeout_s: float | None) -> bool:
         """Wait, after the last round, until every peer has every frame and knows that its own have arrived.
@@ -185,10 +249,12 @@ class Exchange:
         its peers waiting for its last frame.
         """
         started = time.monotonic()
-        delivered = self._outbox.wait_delivered(timeout_s)
+        delivered = self._desk.outbox.wait_delivered(timeout_s)
         if self._is_following:
             for peer in self._peers:
-                left_s = self._patience.farewell_s
+                if peer.name not in self.views[-1].sites:
+                    continue
+                left_s = self.patience.farewell_s
                 if timeout_s is not None:
                     left_s = min(left_s, max(0.0, started + timeout_s - time.monotonic()))
                 peer.wait_acknowledged(left_s)  # else it will find out by itself that nothing more comes
@@ -196,11 +262,43 @@ class Exchange:
 
     def close(self) -> None:
         """Stop serving and fetching. Takes some seconds at most, whatever the state of the link; may be repeated."""
-        self._outbox.close()
-        self._inbox.close()
-        for peer in self._peers:
-            peer.close()
+        self._desk.outbox.close()
+        self._stop_fetching()
         self._peers = []
         if self._server is not None:
             self._server.close()
             self._server = None
+
+    def _make_peers(self, security: Security) -> list[Peer]:
+        return [
+            Peer(
+                name,
+                security.channel(name, endpoint, self.patience.options()),
+                caller=self._caller,
+                fragments=self.fragments,
+                limit=self.max_frame_bytes,
+                inbox=self._desk.inbox,
+                ledger=self._ledger,
+                patience=self.patience,
+            )
+            for name, endpoint in self._endpoints.items()
+        ]
+
+    def _stop_fetching(self) -> None:
+        self._desk.inbox.close()
+        for peer in self._peers:
+            peer.stop()
+        if self._relay is not None:
+            self._relay.close()
+            self._relay = None
+        for peer in self._peers:
+            peer.close()
+
+    def _restart(self, turn: int) -> None:
+        """Forget all frames, and be ready to follow from `turn` on."""
+        if self._security is None:
+            raise RuntimeError("the exchange was not started")
+        self._stop_fetching()
+        self._desk.restart(turn)
+        self._peers = self._make_peers(self._security)
+        self._is_following = False

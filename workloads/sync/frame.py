@@ -1,4 +1,4 @@
-"""A frame: one site's update of one round, with all that the receiver needs to trust or refuse it.
+"""A frame: one site's update of one turn, with all that the receiver needs to trust or refuse it.
 
 On the link a frame is a header, JSON, followed by the raw payload in chunks. Nothing but a quantised update can become
 a frame: the format has no place for a batch, a file or any other object, and nothing is ever unpickled.
@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError, model_validator
 from torch import Tensor
 
 from workloads.spec.base import Frozen, Name, Sha256, SiteName
 from workloads.spec.errors import explain
-from workloads.sync.quantise import Bits, NonFiniteError, Quantised, UpdateFormat, ensure_finite
+from workloads.spec.plan import Bits
+from workloads.sync.fragments import fragment_of, round_of, turn_of
+from workloads.sync.quantise import NonFiniteError, Quantised, UpdateFormat, ensure_finite
 
-VERSION: Literal[1] = 1
+VERSION: Literal[2] = 2
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
@@ -36,6 +38,7 @@ Reason = Literal[
     "version",
     "wrong-bits",
     "wrong-dtype",
+    "wrong-fragment",
     "wrong-shape",
     "wrong-shard",
     "wrong-site",
@@ -53,10 +56,12 @@ class RefusedError(Exception):
 class FrameHeader(Frozen):
     """What precedes a payload. `history` is the digest of all merges that the update grew from."""
 
-    version: Literal[1] = VERSION
+    version: Literal[2] = VERSION
     run_id: Name
     site: SiteName
     round: PositiveInt
+    fragment: NonNegativeInt = 0
+    fragments: PositiveInt = 1
     shard: NonNegativeInt = 0
     shape: tuple[PositiveInt]
     dtype: Literal["float32", "float64"]
@@ -67,9 +72,20 @@ class FrameHeader(Frozen):
     history: Sha256
 
     @property
+    def turn(self) -> int:
+        """Place in the order of all fragments of all rounds, from 1; the round's number if there is one fragment."""
+        return turn_of(self.round, self.fragment, self.fragments)
+
+    @property
     def format(self) -> UpdateFormat:
         """The payload's format."""
         return UpdateFormat(self.shape[0], _DTYPES[self.dtype], self.bits)
+
+    @model_validator(mode="after")
+    def _fragment_exists(self) -> Self:
+        if self.fragment >= self.fragments:
+            raise ValueError(f"fragment {self.fragment} of {self.fragments}; they count from 0")
+        return self
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +96,24 @@ class Frame:
     update: Quantised
 
     @classmethod
-    def of(cls, update: Quantised, *, run_id: str, site: str, round_number: int, samples: int, history: str) -> Self:
-        """The frame of `update`. Raises `TypeError` for anything that is not a quantised update."""
+    def of(
+        cls,
+        update: Quantised,
+        *,
+        run_id: str,
+        site: str,
+        round_number: int,
+        samples: int,
+        history: str,
+        fragment: int = 0,
+        fragments: int = 1,
+        shard: int = 0,
+    ) -> Self:
+        """The frame of `update`, of fragment `fragment` of `fragments` and part `shard` of the model.
+
+        Raises:
+            TypeError: it is anything but a quantised update.
+        """
         if type(update) is not Quantised:
             raise TypeError(f"only an update of the outer state can leave a site, not {type(update).__name__}")
         form = update.format
@@ -89,6 +121,9 @@ class Frame:
             run_id=run_id,
             site=site,
             round=round_number,
+            fragment=fragment,
+            fragments=fragments,
+            shard=shard,
             shape=(form.size,),
             dtype=_DTYPE_NAMES[form.dtype],
             bits=form.bits,
@@ -98,6 +133,11 @@ class Frame:
             history=history,
         )
         return cls(header, update)
+
+    @property
+    def turn(self) -> int:
+        """Place in the order of all fragments of all rounds, from 1."""
+        return self.header.turn
 
     def encoded_header(self) -> bytes:
         """The header as it travels."""
@@ -115,19 +155,23 @@ class Expected:
 
     run_id: str
     site: str
-    round: int
+    turn: int
     format: UpdateFormat
     limit: int
     shard: int = 0
+    fragments: int = 1
 
     def check(self, header: FrameHeader) -> None:
         """Raises `RefusedError` with the first reason why the frame cannot be taken."""
         form = self.format
+        round_number, fragment = round_of(self.turn, self.fragments), fragment_of(self.turn, self.fragments)
+        found, wanted = f"{header.fragment} of {header.fragments}", f"{fragment} of {self.fragments}"
         mismatches: list[tuple[bool, Reason, object, object]] = [
             (header.run_id != self.run_id, "foreign-run", header.run_id, self.run_id),
             (header.site != self.site, "wrong-site", header.site, self.site),
-            (header.round < self.round, "stale-round", header.round, self.round),
-            (header.round > self.round, "future-round", header.round, self.round),
+            (header.round < round_number, "stale-round", header.round, round_number),
+            (header.round > round_number, "future-round", header.round, round_number),
+            (found != wanted, "wrong-fragment", found, wanted),
             (header.shard != self.shard, "wrong-shard", header.shard, self.shard),
             (header.shape != (form.size,), "wrong-shape", list(header.shape), [form.size]),
             (header.dtype != _DTYPE_NAMES[form.dtype], "wrong-dtype", header.dtype, _DTYPE_NAMES[form.dtype]),
@@ -135,9 +179,9 @@ class Expected:
             (header.payload_bytes > self.limit, "oversized", header.payload_bytes, f"at most {self.limit}"),
             (header.payload_bytes != form.payload_bytes, "torn", header.payload_bytes, form.payload_bytes),
         ]
-        for differs, reason, found, wanted in mismatches:
+        for differs, reason, value, limit in mismatches:
             if differs:
-                raise RefusedError(reason, f"{found}, expected {wanted}")
+                raise RefusedError(reason, f"{value}, expected {limit}")
 
 
 def parse_header(encoded: bytes) -> FrameHeader:

@@ -3,9 +3,12 @@
 import logging
 import threading
 from collections import Counter
+from typing import Literal
 
 from workloads.sync.frame import Reason
 from workloads.sync.wire import wire_bytes
+
+Refusal = Reason | Literal["left-out"]  # a site that takes part no more asked for a frame
 
 LOG = logging.getLogger("workloads.sync")
 
@@ -21,7 +24,7 @@ class Ledger:
         self.payload_bytes_received = 0
         self.wire_bytes_sent = 0
 
-    def refuse(self, reason: Reason, source: str, detail: str) -> None:
+    def refuse(self, reason: Refusal, source: str, detail: str) -> None:
         """Count and log a refusal of something that came from `source`."""
         with self._lock:
             self.refused[reason] += 1

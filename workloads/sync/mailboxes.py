@@ -1,13 +1,17 @@
 """Frames at rest: a site's own, kept until every peer has them, and its peers', kept until they are merged."""
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterable
 
+from workloads.sync.council import View, cohort_of, first_views, next_turn_of
 from workloads.sync.frame import Frame
 
 RETAINED_ROUNDS = 3  # own frames kept although all peers have them: a peer may restart up to two checkpoints behind
 _ROUNDS_AHEAD = 2  # a peer cannot have published more than this without hearing from here
+# A site may be ahead of another by the turns of a round: each waits for the other's frame, at most one a fragment.
+_RELAYED_ROUNDS = 2
 
 
 class GoneError(Exception):
@@ -17,23 +21,32 @@ class GoneError(Exception):
 class Outbox:
     """A site's own frames. Safe for any number of threads."""
 
-    def __init__(self, peers: Iterable[str]) -> None:
+    def __init__(self, peers: Iterable[str], fragments: int = 1) -> None:
         self._changed = threading.Condition()
-        self._frames: dict[int, Frame] = {}
-        self._acknowledged = dict.fromkeys(peers, 0)  # newest round whose frame a peer has, with all before it
+        self._fragments = fragments
+        self._frames: dict[int, Frame] = {}  # by turn
+        self._acknowledged = dict.fromkeys(peers, 0)  # newest turn whose frame a peer has, with all before it
         self._closed = False
 
     def publish(self, *frames: Frame) -> None:
-        """Offer `frames`, all at once, in place of earlier ones of their rounds; drop what nobody can need any more."""
+        """Offer `frames`, all at once, in place of earlier ones of their turns; drop what nobody can need any more."""
         with self._changed:
-            self._frames |= {frame.header.round: frame for frame in frames}
+            self._frames |= {frame.turn: frame for frame in frames}
             self._drop()
             self._changed.notify_all()
 
-    def acknowledge(self, peer: str, round_number: int) -> None:
-        """`peer` has the frames up to `round_number`; fewer than before if it has restarted."""
+    def acknowledge(self, peer: str, turn: int) -> None:
+        """`peer` has the frames up to `turn`; fewer than before if it has restarted."""
         with self._changed:
-            self._acknowledged[peer] = round_number
+            if peer in self._acknowledged:
+                self._acknowledged[peer] = turn
+                self._changed.notify_all()
+
+    def adopt(self, peers: dict[str, int]) -> None:
+        """Keep frames for `peers` alone; a new one has them up to the turn given."""
+        with self._changed:
+            self._acknowledged = {peer: self._acknowledged.get(peer, turn) for peer, turn in peers.items()}
+            self._drop()
             self._changed.notify_all()
 
     def promise(self, peer: str) -> tuple[int, ...] | None:
@@ -42,22 +55,24 @@ class Outbox:
             if not self._frames:
                 return None
             oldest, newest = min(self._frames), max(self._frames)
-            self._acknowledged[peer] = oldest - 1
-            return tuple(range(oldest - 1, newest + 1))
+            if peer in self._acknowledged:
+                self._acknowledged[peer] = oldest - 1
+            return tuple(range(math.ceil((oldest - 1) / self._fragments), newest // self._fragments + 1))
 
-    def wait_for(self, round_number: int, timeout_s: float, is_wanted: Callable[[], bool]) -> Frame | None:
-        """The frame of `round_number`; None: not there in time, or not wanted any more. Raises `GoneError`."""
+    def wait_for(self, turn: int, timeout_s: float, is_wanted: Callable[[], bool]) -> Frame | None:
+        """The frame of `turn`; None: not there in time, or not wanted any more. Raises `GoneError`."""
 
         def is_over() -> bool:
-            return self._closed or round_number in self._frames or not is_wanted()
+            is_past = bool(self._frames) and turn < min(self._frames)
+            return self._closed or is_past or turn in self._frames or not is_wanted()
 
         with self._changed:
             self._changed.wait_for(is_over, timeout_s)
             if self._closed:
                 raise GoneError("the site is closing")
-            if self._frames and round_number < min(self._frames):
-                raise GoneError(f"round {round_number} is not kept; oldest is {min(self._frames)}")
-            return self._frames.get(round_number)
+            if self._frames and turn < min(self._frames):
+                raise GoneError(f"turn {turn} is not kept; oldest is {min(self._frames)}")
+            return self._frames.get(turn)
 
     def wait_delivered(self, timeout_s: float | None) -> bool:
         """Whether every peer has every frame, within `timeout_s` (None: however long it takes)."""
@@ -72,7 +87,13 @@ class Outbox:
     def frames(self) -> tuple[Frame, ...]:
         """What is kept, oldest first."""
         with self._changed:
-            return tuple(self._frames[number] for number in sorted(self._frames))
+            return tuple(self._frames[turn] for turn in sorted(self._frames))
+
+    def clear(self) -> None:
+        """Drop everything: it grew from a state that was given up."""
+        with self._changed:
+            self._frames.clear()
+            self._changed.notify_all()
 
     def wake(self) -> None:
         """Let everyone who waits look again."""
@@ -86,49 +107,119 @@ class Outbox:
             self._changed.notify_all()
 
     def _drop(self) -> None:
-        border = max(self._frames, default=0) - RETAINED_ROUNDS
+        border = max(self._frames, default=0) - RETAINED_ROUNDS * self._fragments
         kept_from = min([border, *self._acknowledged.values()]) + 1
-        for number in [number for number in self._frames if number < kept_from]:
-            del self._frames[number]
+        for turn in [turn for turn in self._frames if turn < kept_from]:
+            del self._frames[turn]
 
 
 class Inbox:
-    """The peers' frames of coming rounds. Safe for any number of threads."""
+    """The peers' frames of coming turns, and with two peers or more those of some past ones: others may lack them.
 
-    def __init__(self, peers: Iterable[str]) -> None:
+    Whose frames a turn needs is said by the views. Safe for any number of threads.
+    """
+
+    def __init__(self, site: str, peers: Iterable[str], fragments: int = 1, part: int = 0) -> None:
         self._changed = threading.Condition()
+        self._site = site
+        self._part = part
+        self._ahead = _ROUNDS_AHEAD * fragments
+        self._relayed = _RELAYED_ROUNDS * fragments
         self._frames: dict[str, dict[int, Frame]] = {peer: {} for peer in peers}
+        self._merged: dict[str, dict[int, Frame]] = {peer: {} for peer in self._frames}
+        self._views = first_views([site, *self._frames], part + 1)
+        self._next = 1  # oldest turn that is not merged
+        self._begun = 0
+        self._waiting_since: float | None = None
         self._closed = False
 
-    def put(self, frame: Frame) -> None:
-        """Take in a frame that has been checked."""
+    def adopt(self, views: tuple[View, ...]) -> None:
+        """Go by `views` from now on."""
         with self._changed:
-            self._frames[frame.header.site][frame.header.round] = frame
+            self._views = views
             self._changed.notify_all()
 
-    def wait_for_room(self, peer: str) -> bool:
-        """Wait until another frame of `peer` may come; False: closed."""
+    def put(self, frame: Frame) -> None:
+        """Take in a frame that has been checked; one of a turn that is merged is of no use any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or len(self._frames[peer]) < _ROUNDS_AHEAD)
-            return not self._closed
+            if frame.turn >= self._next:
+                self._frames[frame.header.site][frame.turn] = frame
+            self._changed.notify_all()
 
-    def collect(self, round_number: int, timeout_s: float | None) -> dict[str, Frame] | None:
-        """Every peer's frame of `round_number`, by site; None: not all there within `timeout_s` (None: no limit)."""
+    def start(self, turn: int) -> None:
+        """The first turn to be merged here is `turn`."""
+        with self._changed:
+            self._next = turn
+
+    def begun(self, turn: int) -> None:
+        """This site's own frame of `turn` is there: from now on the others' are waited for."""
+        with self._changed:
+            self._begun = max(self._begun, turn)
+            if self._waiting_since is None and self._begun >= self._next:
+                self._waiting_since = time.monotonic()
+
+    def overdue(self) -> tuple[int, dict[str, float]]:
+        """The oldest turn that is not merged, and who has not sent its frame for how many seconds."""
+        with self._changed:
+            if self._waiting_since is None:
+                return self._next, {}
+            waited_s = time.monotonic() - self._waiting_since
+            return self._next, dict.fromkeys(self._missing(self._next), waited_s)
+
+    def wait_for_turn(self, peer: str, turn: int) -> int | None:
+        """Wait until a frame of `peer` may come: its first from `turn` on that is still of use. None: closed."""
+        wanted: int | None = None
+
+        def is_over() -> bool:
+            nonlocal wanted
+            first = max(turn, self._next)
+            while first in self._frames[peer]:  # it was passed on by another
+                first += 1
+            wanted = next_turn_of(self._views, (peer, self._site), first, self._part)
+            return self._closed or (wanted is not None and len(self._frames[peer]) < self._ahead)
+
+        with self._changed:
+            self._changed.wait_for(is_over)
+            return None if self._closed else wanted
+
+    def collect(self, turn: int, timeout_s: float | None) -> dict[str, Frame] | None:
+        """Every peer's frame of `turn`, by site; None: not all there within `timeout_s` (None: no limit)."""
         with self._changed:
             deadline = None if timeout_s is None else time.monotonic() + timeout_s
-            while any(round_number not in frames for frames in self._frames.values()):
+            while self._missing(turn) or self._site not in cohort_of(self._views, turn, self._part):
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if self._closed or (remaining is not None and remaining <= 0):
                     return None
                 self._changed.wait(remaining)
-            return {peer: frames[round_number] for peer, frames in self._frames.items()}
+            return {peer: self._frames[peer][turn] for peer in self._others(turn)}
 
-    def discard(self, round_number: int) -> None:
-        """Drop frames of rounds up to `round_number`: they are merged."""
+    def passed_on(self, site: str, turn: int) -> Frame | None:
+        """The frame of `site` as it came, for others that lack it."""
         with self._changed:
-            for frames in self._frames.values():
-                for number in [number for number in frames if number <= round_number]:
-                    del frames[number]
+            return self._frames[site].get(turn) or self._merged[site].get(turn)
+
+    def has_all_of_removed(self, turn: int) -> bool:
+        """Whether every frame from `turn` on of a site that takes part no more can be passed on."""
+        with self._changed:
+            return all(
+                number in self._frames[site] or number in self._merged[site]
+                for number in range(turn, self._views[-1].from_turns[self._part])
+                for site in set(self._others(number)) - set(self._views[-1].sites)
+            )
+
+    def discard(self, turn: int) -> None:
+        """Drop frames of turns up to `turn`: they are merged."""
+        with self._changed:
+            for peer, frames in self._frames.items():
+                for number in [number for number in frames if number <= turn]:
+                    self._merged[peer][number] = frames.pop(number)
+            # Of two sites nobody else can lack a frame.
+            oldest = turn - self._relayed + 1 if len(self._frames) > 1 else turn + 1
+            for kept in self._merged.values():
+                for number in [number for number in kept if number < oldest]:
+                    del kept[number]
+            self._next = max(self._next, turn + 1)
+            self._waiting_since = time.monotonic() if self._begun >= self._next else None
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -136,3 +227,9 @@ class Inbox:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _others(self, turn: int) -> list[str]:
+        return [site for site in cohort_of(self._views, turn, self._part) if site != self._site]
+
+    def _missing(self, turn: int) -> list[str]:
+        return [site for site in self._others(turn) if turn not in self._frames[site]]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from workloads.sync.quantise import Quantised, accumulate
+from workloads.sync.quantise import SLAB, Quantised, Scratch, UpdateFormat, accumulate
 
 
 def weighted_mean(updates: Sequence[tuple[Quantised, int]]) -> Tensor:
@@ -17,35 +17,75 @@ def weighted_mean(updates: Sequence[tuple[Quantised, int]]) -> Tensor:
     Raises:
         ValueError: there is no update, a count is not positive, or formats differ.
     """
+    form = _common_format(updates)
+    return _mean_into(torch.empty(form.size, dtype=form.dtype), updates, 0, Scratch(form.dtype, form.size))
+
+
+def _common_format(updates: Sequence[tuple[Quantised, int]]) -> UpdateFormat:
     if not updates or any(samples < 1 for _, samples in updates):
         raise ValueError(f"samples are {[samples for _, samples in updates]}; every site must have trained on some")
     formats = {update.format for update, _ in updates}
     if len(formats) > 1:
         raise ValueError(f"updates differ in format: {formats}")
-    form = formats.pop()
+    return formats.pop()
+
+
+def _mean_into(mean: Tensor, updates: Sequence[tuple[Quantised, int]], start: int, scratch: Scratch) -> Tensor:
+    """Fill `mean` with the weighted mean's values from `start` on."""
     total = sum(samples for _, samples in updates)
-    mean = torch.zeros(form.size, dtype=form.dtype)
+    mean.zero_()
     for update, samples in updates:
-        accumulate(mean, update, samples / total)
+        accumulate(mean, update, samples / total, start, scratch)
     return mean
+
+
+def add_difference(total: Tensor, minuend: Tensor, subtrahend: Tensor) -> None:
+    """`total += minuend - subtrahend`, all [P], in place, with scratch memory of one slab."""
+    scratch = torch.empty(min(total.numel(), SLAB), dtype=total.dtype)
+    parts = zip(*(torch.split(tensor, SLAB) for tensor in (total, minuend, subtrahend)), strict=True)
+    for part, first, second in parts:
+        part.add_(torch.sub(first, second, out=scratch[: part.numel()]))
+
+
+def rebase(local: Tensor, snapshot: Tensor, shared: Tensor) -> None:
+    """`local = shared + (local - snapshot)`, all [P], in place, slab by slab so that memory is passed over once."""
+    parts = zip(*(torch.split(tensor, SLAB) for tensor in (local, snapshot, shared)), strict=True)
+    for part, before, merged in parts:
+        part.sub_(before).add_(merged)
 
 
 class OuterOptimizer:
     """Nesterov SGD on the shared parameters: `m = mu m + d`, `g = g - lr (d + mu m)`, as `torch.optim.SGD` has it.
 
-    Operations are not fused and round one by one (`torch.optim.SGD` may fuse, by processor and by length), so that
-    sites on different hardware stay bit-identical. Without momentum `m` is empty and costs nothing.
+    `lr` and `mu` may be others at every step; a step without momentum leaves `m` as it is. Operations are not fused and
+    round one by one (`torch.optim.SGD` may fuse, by processor and by length), so that sites on different hardware stay
+    bit-identical. If no step will have momentum `m` is empty and costs nothing.
     """
 
-    def __init__(self, initial: Tensor, lr: float, momentum: float) -> None:
+    def __init__(self, initial: Tensor, *, has_momentum: bool) -> None:
         self.parameters = initial.detach().clone()  # g [P]
-        self.momentum = torch.zeros_like(initial) if momentum else initial.new_empty(0)  # m [P] or [0]
-        self._lr = lr
-        self._mu = momentum
+        self.momentum = torch.zeros_like(self.parameters) if has_momentum else initial.new_empty(0)  # m [P] or [0]
 
-    def step(self, update: Tensor) -> None:
-        """Move against `update` [P], the merged pseudo-gradient. `update` is used as scratch memory."""
-        if self._mu:
-            self.momentum.mul_(self._mu).add_(update)
-            update.add_(self.momentum * self._mu)  # not `alpha=`, which fuses on some processors
-        self.parameters.sub_(update.mul_(self._lr))
+    def merge(self, updates: Sequence[tuple[Quantised, int]], where: slice, lr: float, momentum: float) -> None:
+        """Step the parameters at `where` by the weighted mean of `updates`, slab by slab.
+
+        Raises:
+            ValueError: as `weighted_mean` does.
+        """
+        form = _common_format(updates)
+        scratch, memory = Scratch(form.dtype, form.size), torch.empty(min(form.size, SLAB), dtype=form.dtype)
+        for start in range(0, form.size, SLAB):
+            mean = memory[: min(SLAB, form.size - start)]
+            _mean_into(mean, updates, start, scratch)
+            first = where.start + start
+            self._step(mean, slice(first, first + mean.numel()), lr, momentum, scratch.values[: mean.numel()])
+
+    def step(self, update: Tensor, where: slice, lr: float, momentum: float) -> None:
+        """Move the parameters at `where` against `update`, their merged pseudo-gradient, which is used as scratch memory."""
+        self._step(update, where, lr, momentum, torch.empty_like(update))
+
+    def _step(self, update: Tensor, where: slice, lr: float, momentum: float, scratch: Tensor) -> None:
+        if momentum:
+            moment = self.momentum[where].mul_(momentum).add_(update)
+            update.add_(torch.mul(moment, momentum, out=scratch))  # not `alpha=`, which fuses on some processors
+        self.parameters[where].sub_(update.mul_(lr))

@@ -1,26 +1,34 @@
 """Blockwise absmax quantisation of flat updates: what a value costs on the link, and the one way to get it back.
 
-With 8 bits a block of 256 values shares one fp16 scale, the block's largest magnitude / 127 (Dettmers et al.,
-arXiv 2110.02861, with a linear code). A payload is all scales, then all codes, little-endian. With 32 bits the values
-travel as they are. What rounding loses is the caller's to keep and send later (error feedback, arXiv 1901.09847), and
-within the scales' range it can be kept exactly: by Sterbenz's lemma the difference of a value and its code's value is
-itself a floating-point number.
+A block of 256 values shares one fp16 scale (Dettmers et al., arXiv 2110.02861, with a linear code). With b bits a code is
+one of -2^(b-1) .. 2^(b-1) - 1 and the scale has the sign that gives the block's largest magnitude the code -2^(b-1): no
+code is left over (llama.cpp's Q4_0 does so), which with two bits is the difference between three levels and four. Zero is
+always a level, so that a value is never sent as more than twice itself: with error feedback (arXiv 1901.09847) that makes
+a contraction of any block, a single spike among zeros too, where levels that fit a bell curve better would send noise.
+
+A payload is all scales, then all codes, little-endian. A byte of 4-bit codes holds values j and j + 128 of a block, one of
+2-bit codes j, j + 64, j + 128 and j + 192, the first in the lowest bits. With 32 bits the values travel as they are.
+
+What rounding loses is the caller's to keep and send later, and within the scales' range it can be kept exactly: the
+difference of a value and its code's value is itself a floating-point number, by Sterbenz's lemma where they are within a
+factor of two, else because the scale has so few bits that it ends before the value does.
 """
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-BLOCK = 256  # values that share a scale
-_SLAB = 1024 * BLOCK  # values worked on at a time: scratch memory stays in the cache, whatever the update's size
-_LARGEST_CODE = 127
-_SCALE_BYTES = 2
+from workloads.spec.plan import Bits
 
-Bits = Literal[8, 32]
+BLOCK = 256  # values that share a scale
+SLAB = 512 * BLOCK  # values worked on at a time: scratch memory stays in the cache, whatever the update's size
+_SCALE_BYTES = 2
+_SCALE_UNIT = 2.0**-8  # what a scale counts in: parameters move by little, and fp16 is coarse below 6e-5
+
 FLOAT_TYPES = (torch.float32, torch.float64)
 
 
@@ -54,10 +62,10 @@ class UpdateFormat:
 
     @property
     def payload_bytes(self) -> int:
-        """Exact size on the link: one byte a value and two a block, or the values' own size."""
-        if self.bits == 8:
-            return self.size + _SCALE_BYTES * self.blocks
-        return self.size * self.dtype.itemsize
+        """Exact size on the link: two bytes a block and `bits` a value, the last byte filled up, or the values' own size."""
+        if self.bits == 32:
+            return self.size * self.dtype.itemsize
+        return _SCALE_BYTES * self.blocks + math.ceil(self.size * self.bits / 8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,6 +87,14 @@ class Quantised:
             )
 
 
+class Scratch:
+    """Memory for one slab of `dtype`, used again and again: fresh memory costs more than the work done in it."""
+
+    def __init__(self, dtype: torch.dtype, size: int = SLAB) -> None:
+        self.values = torch.empty(min(size, SLAB) + BLOCK, dtype=dtype)  # with room for codes that fill up a byte
+        self.codes = torch.empty(self.values.numel() // 2, dtype=torch.uint8)
+
+
 def quantise(update: Tensor, bits: Bits) -> Quantised:
     """`update` [P], float32 or float64, as it travels. `update` is left as it is.
 
@@ -87,43 +103,58 @@ def quantise(update: Tensor, bits: Bits) -> Quantised:
         ValueError: it is not one-dimensional, or empty.
         NonFiniteError: a value is NaN or infinite.
     """
-    if not isinstance(update, Tensor):
-        raise TypeError(f"only a tensor of floats can be quantised, not {type(update).__name__}")
-    if update.dim() != 1:
-        raise ValueError(f"an update has shape {list(update.shape)}; it must be flat")
-    form = UpdateFormat(update.numel(), update.dtype, bits)
-    source = update.detach().cpu().contiguous()
-    payload = torch.empty(form.payload_bytes, dtype=torch.uint8)
-    if bits == 8:
-        _encode_int8(source, *_parts(form, payload))
-    else:
-        payload.view(form.dtype).copy_(_finite(source))
-    return Quantised(form, payload)
+    return _encode(update, bits, keeps_residual=False)
+
+
+def exact(update: Tensor) -> Quantised:
+    """`update` [P] itself, which the caller gives away, at 32 bits a value.
+
+    Raises:
+        NonFiniteError: a value is NaN or infinite.
+    """
+    form = UpdateFormat(update.numel(), update.dtype, 32)
+    quantised = Quantised(form, update.view(torch.uint8))
+    ensure_finite(quantised)
+    return quantised
+
+
+def quantise_keeping_residual(update: Tensor, bits: Bits) -> Quantised:
+    """As `quantise`, but `update` [P], contiguous and on the CPU, is left holding what the sent values lack of it.
+
+    After an error `update` is of no more use.
+    """
+    return _encode(update, bits, keeps_residual=True)
 
 
 def ensure_finite(update: Quantised) -> None:
     """Raises `NonFiniteError`: the payload of `update` holds values that are not finite."""
     form = update.format
-    _finite(_parts(form, update.payload)[0] if form.bits == 8 else update.payload.view(form.dtype))
+    values = update.payload.view(form.dtype) if form.bits == 32 else _parts(form, update.payload)[0]
+    for start in range(0, values.numel(), SLAB):
+        _finite(values[start : start + SLAB])
 
 
-def accumulate(total: Tensor, update: Quantised, weight: float) -> None:
-    """`total += weight * value of update`, in place; `total` [P] of the update's dtype.
+def accumulate(total: Tensor, update: Quantised, weight: float, start: int = 0, scratch: Scratch | None = None) -> None:
+    """`total += weight * value of update`, in place; `total` [P] of the update's dtype, contiguous, on the CPU.
 
-    Every operation rounds on its own and none is fused, so that any processor gives the same bits.
+    A shorter `total` takes the values from `start` on; both ends are at borders of blocks, or at the update's end. Every
+    operation rounds on its own and none is fused, so that any processor gives the same bits.
     """
     form = update.format
+    scratch = scratch or Scratch(form.dtype, total.numel())
     if form.bits == 32:
-        values = update.payload.view(form.dtype)
-        for start in range(0, form.size, _SLAB):
-            slab = slice(start, start + _SLAB)
-            total[slab].add_(values[slab] * weight)
+        values = update.payload.view(form.dtype)[start : start + total.numel()]
+        for part, source in zip(torch.split(total, SLAB), torch.split(values, SLAB), strict=True):
+            part.add_(torch.mul(source, weight, out=scratch.values[: source.numel()]))
         return
     scales, codes = _parts(form, update.payload)
-    for slab, first, last in _slabs(form.size):
-        values = _rows(codes[slab]).to(form.dtype)
-        values.mul_(scales[first:last, None].to(form.dtype)).mul_(weight)
-        _rows(total[slab]).add_(values)
+    top = 8 - form.bits  # codes are unpacked into the top bits of a signed byte
+    for slab in _slabs(form, start, start + total.numel()):
+        factors = scales[slab.blocks, None].to(form.dtype).mul_(_SCALE_UNIT / (1 << top)).mul_(weight)
+        work = scratch.values[: slab.rows * slab.row_codes].view(slab.rows, slab.row_codes)
+        _unpack(codes[slab.bytes].view(slab.rows, -1), form.bits, work, scratch.codes)
+        work.mul_(factors)
+        _rows(total[slab.values.start - start : slab.values.stop - start]).add_(work[:, : slab.row_values])
 
 
 def dequantise(update: Quantised) -> Tensor:
@@ -133,35 +164,110 @@ def dequantise(update: Quantised) -> Tensor:
     return values
 
 
-def _encode_int8(source: Tensor, scales: Tensor, codes: Tensor) -> None:
+@dataclass(frozen=True)
+class _Slab:
+    """Whole blocks that are worked on together, or the short last one alone, and where their parts lie."""
+
+    values: slice
+    blocks: slice
+    bytes: slice
+    rows: int
+    row_values: int
+    row_codes: int  # with those that fill up the last byte
+
+
+def _slabs(form: UpdateFormat, start: int, stop: int) -> Iterator[_Slab]:
+    whole = form.size // BLOCK * BLOCK
+    borders = [*range(start, min(stop, whole), SLAB), min(stop, whole)]
+    pieces = [(first, last, BLOCK) for first, last in pairwise(borders)]
+    if whole < stop:
+        pieces.append((whole, stop, stop - whole))
+    per_byte = 8 // form.bits
+    for first, last, row_values in pieces:
+        block, rows = first // BLOCK, (last - first) // row_values
+        row_bytes = math.ceil(row_values / per_byte)
+        offset = first // per_byte
+        yield _Slab(
+            values=slice(first, last),
+            blocks=slice(block, block + rows),
+            bytes=slice(offset, offset + rows * row_bytes),
+            rows=rows,
+            row_values=row_values,
+            row_codes=row_bytes * per_byte,
+        )
+
+
+def _encode(update: Tensor, bits: Bits, *, keeps_residual: bool) -> Quantised:
+    if not isinstance(update, Tensor):
+        raise TypeError(f"only a tensor of floats can be quantised, not {type(update).__name__}")
+    if update.dim() != 1:
+        raise ValueError(f"an update has shape {list(update.shape)}; it must be flat")
+    form = UpdateFormat(update.numel(), update.dtype, bits)
+    source = update.detach().cpu().contiguous()
+    if bits == 32:
+        quantised = exact(source.clone())
+        if keeps_residual:
+            source.zero_()
+        return quantised
+    payload = torch.empty(form.payload_bytes, dtype=torch.uint8)
+    _encode_blocks(form, source, payload, keeps_residual=keeps_residual)
+    return Quantised(form, payload)
+
+
+def _encode_blocks(form: UpdateFormat, source: Tensor, payload: Tensor, *, keeps_residual: bool) -> None:
+    scales, codes = _parts(form, payload)
+    lowest, highest = -(1 << (form.bits - 1)), (1 << (form.bits - 1)) - 1
     largest_scale = torch.finfo(scales.dtype).max
-    scratch = torch.empty(min(source.numel(), _SLAB), dtype=source.dtype)
-    for slab, first, last in _slabs(source.numel()):
-        values = _rows(source[slab])
-        work = scratch[: values.numel()].view_as(values)
-        peaks = _finite(torch.abs(values, out=work).amax(dim=1))
+    scratch = torch.empty(min(form.size, SLAB) + BLOCK, dtype=form.dtype)
+    sums = torch.empty(scratch.numel() * form.bits // 8, dtype=form.dtype)
+    for slab in _slabs(form, 0, form.size):
+        values = _rows(source[slab.values])
+        high, low = values.amax(dim=1), values.amin(dim=1)
+        peaks = _finite(torch.where(high >= -low, high, low))
         # A peak beyond the largest scale is clipped, one below the smallest becomes zero: the residual keeps the rest.
-        scales[first:last] = (peaks / _LARGEST_CODE).clamp_(max=largest_scale)
-        rounded = scales[first:last].to(source.dtype)
-        inverse = torch.where(rounded > 0, rounded.reciprocal(), 0.0)
-        torch.mul(values, inverse[:, None], out=work).round_().clamp_(-_LARGEST_CODE, _LARGEST_CODE)
-        _rows(codes[slab]).copy_(work)
+        scales[slab.blocks] = (peaks / (lowest * _SCALE_UNIT)).clamp_(-largest_scale, largest_scale)
+        rounded = scales[slab.blocks].to(form.dtype).mul_(_SCALE_UNIT)
+        inverse = torch.where(rounded != 0, rounded.reciprocal(), 0.0)
+        work = scratch[: slab.rows * slab.row_codes].view(slab.rows, slab.row_codes)
+        coded = work[:, : slab.row_values]
+        torch.mul(values, inverse[:, None], out=coded).round_().clamp_(lowest, highest)
+        if slab.row_codes > slab.row_values:
+            work[:, slab.row_values :] = 0
+        _pack(work, form.bits, codes[slab.bytes].view(slab.rows, -1), sums)
+        if keeps_residual:
+            values.sub_(coded.mul_(rounded[:, None]))
+
+
+def _pack(codes: Tensor, bits: Bits, packed: Tensor, scratch: Tensor) -> None:
+    """Write `codes`, whole numbers as floats [rows, width * 8 / bits], to `packed` uint8 [rows, width]."""
+    if bits == 8:
+        packed.view(torch.int8).copy_(codes)
+        return
+    first, *others = torch.split(codes, packed.shape[1], dim=1)
+    shifts = range(0, 8, bits)
+    sign_bits = sum(1 << (shift + bits - 1) for shift in shifts)  # added, they make every sum positive; flipped, signed
+    sums = torch.add(first, sign_bits, out=scratch[: packed.numel()].view_as(packed))
+    for plane, shift in zip(others, shifts[1:], strict=True):
+        sums.add_(plane, alpha=1 << shift)
+    packed.copy_(sums).bitwise_xor_(sign_bits)
+
+
+def _unpack(packed: Tensor, bits: Bits, codes: Tensor, scratch: Tensor) -> None:
+    """The reverse of `_pack`, with every code multiplied by 2^(8 - bits)."""
+    if bits == 8:
+        codes.copy_(packed.view(torch.int8))
+        return
+    top = 8 - bits
+    moved = scratch[: packed.numel()].view_as(packed)
+    for plane, shift in zip(torch.split(codes, packed.shape[1], dim=1), range(0, 8, bits), strict=True):
+        torch.bitwise_left_shift(packed, top - shift, out=moved)
+        plane.copy_(moved.bitwise_and_(0xFF << top & 0xFF).view(torch.int8))
 
 
 def _parts(form: UpdateFormat, payload: Tensor) -> tuple[Tensor, Tensor]:
-    """Views of a payload: scales fp16 [blocks] and codes int8 [P]."""
+    """Views of a payload: scales fp16 [blocks] and packed codes uint8."""
     border = _SCALE_BYTES * form.blocks
-    return payload[:border].view(torch.float16), payload[border:].view(torch.int8)
-
-
-def _slabs(size: int) -> Iterator[tuple[slice, int, int]]:
-    """Slices of `size` values that are whole blocks, or the short last block alone; each with its range of blocks."""
-    whole = size // BLOCK * BLOCK
-    for start in range(0, whole, _SLAB):
-        stop = min(start + _SLAB, whole)
-        yield slice(start, stop), start // BLOCK, stop // BLOCK
-    if whole < size:
-        yield slice(whole, size), whole // BLOCK, whole // BLOCK + 1
+    return payload[:border].view(torch.float16), payload[border:]
 
 
 def _rows(values: Tensor) -> Tensor:
@@ -170,6 +276,7 @@ def _rows(values: Tensor) -> Tensor:
 
 
 def _finite(values: Tensor) -> Tensor:
-    if not bool(torch.isfinite(values).all()):
+    low, high = torch.aminmax(values)  # either is NaN if any value is; many times faster than asking each
+    if not (torch.isfinite(low) and torch.isfinite(high)):
         raise NonFiniteError("an update has values that are not finite")
     return values

@@ -1,236 +1,290 @@
-"""One site's side of the rounds: DiLoCo (arXiv 2311.08105), weighted by samples, quantised with error feedback.
+"""One site's side of the rounds: DiLoCo, weighted by samples, quantised with error feedback, fragment by fragment.
 
-Pure tensors: no model, no data. All sites that were given the same initial parameters hold the same `(round, g, m)` after
-every commit, bit for bit.
+After arXiv 2311.08105 and, for fragments and overlap, 2501.18512. Pure tensors: no model, no data. All sites that were
+given the same initial parameters hold the same outer state after every turn, bit for bit. `begin` takes a snapshot; a
+worker thread quantises it, publishes it and, when all frames are there, merges them into the outer state; `commit` and
+`merge` take over the result.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
-from workloads.spec.errors import UserError
-from workloads.spec.recipe import OuterSpec
+from workloads.spec.plan import Plan
 from workloads.sync.exchange import Exchange
-from workloads.sync.frame import Frame, RefusedError, decode_frame, encode_frame
-from workloads.sync.history import first_history, next_history
-from workloads.sync.outer import OuterOptimizer, weighted_mean
-from workloads.sync.quantise import Bits, NonFiniteError, UpdateFormat, accumulate, quantise
+from workloads.sync.history import turn_digest
+from workloads.sync.merger import Merger
+from workloads.sync.outer import rebase
+from workloads.sync.outer_state import OuterState
+from workloads.sync.progress import Cohort, Progress, TurnReport, decode_frames, decode_progress, encode_frames
+from workloads.sync.quantise import UpdateFormat
+from workloads.sync.snapshots import Snapshots
 
-_FRAME = "frame"
-
-
-@dataclass(frozen=True)
-class RoundReport:
-    """A committed round: samples by site, payload of its frames as seen from here, and time spent waiting in `commit`."""
-
-    round: int
-    samples: dict[str, int]
-    bytes_sent: int
-    bytes_received: int
-    wait_s: float
+_STATE, _MEMBERSHIP = "state", "membership"  # who may hold the merger
+_SNAPSHOT = "snapshot"
 
 
 class Synchronizer:
-    """The rounds of `site` among `sites`, from the shared parameters `initial` [P], float32 or float64 on the CPU.
+    """The turns of `site` among `sites`, for one part of a model: `initial` [P], float32 or float64 on the CPU.
 
-    A round is `begin`, any number of `commit`s until one succeeds, `merge`; training may go on in between. `exchange` must
-    have been started if there is any other site.
+    A turn is `begin`, `arrived` until it is so, `commit`, `merge`; training may go on in between, and one turn of each
+    fragment may be pending. `exchange` must have been started if there is any other site. Methods are the training
+    thread's, but for `hold`, `release`, `set_cohort` and `heal_state`, which are any thread's. What failed off the
+    training thread is raised by the next call: `UserError` if a value was not finite, a frame is larger than the exchange
+    allows, or a site's frame grew from another state than this site's, which no wait can help.
 
     Raises:
         TypeError: `initial` is of another dtype.
-        ValueError: `initial` is not flat or not on the CPU, or `sites` are not `site` and the peers of `exchange`.
+        ValueError: it is not flat or not on the CPU, or `sites` are not `site` and the peers of `exchange`.
+        UserError: it is too small for the plan's fragments.
     """
 
-    def __init__(
-        self, *, site: str, sites: Sequence[str], initial: Tensor, outer: OuterSpec, exchange: Exchange
-    ) -> None:
+    def __init__(self, *, site: str, sites: Sequence[str], initial: Tensor, plan: Plan, exchange: Exchange) -> None:
         if initial.dim() != 1 or initial.device.type != "cpu":
             raise ValueError(f"parameters are {list(initial.shape)} on {initial.device}; they must be flat, on the CPU")
         if sorted(sites) != sorted({site, *exchange.peers}):
             raise ValueError(f"sites are {sorted(sites)}; they must be {site} and its peers {sorted(exchange.peers)}")
-        self.round = 0
+        self.begun = 0
+        self.committed = 0
         self._site = site
-        self._sites = tuple(sorted(sites))
         self._exchange = exchange
-        # A site alone has no link to save: its updates stay exact.
-        bits: Bits = outer.bits if len(sites) > 1 else 32
-        self._format = UpdateFormat(initial.numel(), initial.dtype, bits)
-        # Then g - (g - theta) is theta but for rounding, and training alone must not be changed by that either.
-        self._is_identity = len(sites) == 1 and outer.lr == 1 and outer.momentum == 0
-        self._outer = OuterOptimizer(initial, outer.lr, outer.momentum)
-        self._residual = torch.zeros_like(initial)
-        self._snapshot = initial.detach().clone()
-        self._history = first_history(initial.detach(), self._sites, outer)
-        self._own: Frame | None = None  # of the pending round
+        self._state = OuterState(site, sites, initial, plan)
+        self._merger = Merger(site, self._state, exchange)
+        self._snapshots = Snapshots(max(where.stop - where.start for where in self.fragments), initial.dtype)
+        self._offered = [0] * plan.fragments  # samples trained when a fragment was last begun
+        self._digests = self._state.digests()  # by fragment, as committed
         self._wait_s = 0.0
 
     @property
+    def fragments(self) -> tuple[slice, ...]:
+        """Where each fragment lies in the part; borders are multiples of a block."""
+        return self._state.fragments
+
+    @property
+    def round(self) -> int:
+        """Rounds that all fragments have committed."""
+        return self.committed // len(self.fragments)
+
+    @property
     def pending(self) -> bool:
-        """Whether a round is begun and not yet committed."""
-        return self._own is not None
+        """Whether some turn is begun and not yet committed."""
+        return self.begun > self.committed
 
-    def begin(self, local: Tensor, samples: int) -> None:
-        """Offer what `local` [P] has learnt from `samples` samples since the last `begin`; returns at once.
+    @property
+    def can_begin(self) -> bool:
+        """Whether the next turn's fragment is free: not pending from the round before."""
+        return self.begun - self.committed < len(self.fragments)
 
-        Raises:
-            RuntimeError: a round is pending.
-            ValueError: `local` or `samples` does not fit.
-            UserError: a value is not finite, or the frame is larger than the exchange allows.
-        """
-        if self.pending:
-            raise RuntimeError(f"round {self.round + 1} is pending; commit it first")
-        self._ensure_fits(local)
-        number = self.round + 1
-        self._snapshot.copy_(local)
-        update = torch.sub(self._outer.parameters, self._snapshot).add_(self._residual)
-        try:
-            quantised = quantise(update, self._format.bits)
-        except NonFiniteError as error:
-            raise UserError(f"site {self._site}, round {number}: {error}; lower the inner learning rate") from None
-        frame = Frame.of(
-            quantised,
-            run_id=self._exchange.run_id,
-            site=self._site,
-            round_number=number,
-            samples=samples,
-            history=self._history,
-        )
-        self._exchange.publish(frame)
-        self._exchange.follow(self._format, number)
-        accumulate(update, quantised, -1.0)
-        self._residual = update
-        self._own = frame
-        self._wait_s = 0.0
+    @property
+    def next_fragment(self) -> slice:
+        """What `begin` would begin."""
+        return self._state.where(self.begun + 1)
 
-    def commit(self, timeout_s: float | None) -> RoundReport | None:
-        """Merge the pending round, if every site's frame is there within `timeout_s` seconds (None: no limit).
+    @property
+    def oldest_fragment(self) -> slice:
+        """What `commit` would commit."""
+        return self._state.where(self.committed + 1)
 
-        None: some frame is missing; nothing has changed, call again later.
+    def form_of(self, turn: int) -> UpdateFormat:
+        """The format of every site's frame of `turn`."""
+        return self._state.form_of(turn)
+
+    def begin(self, local: Tensor, trained: int) -> None:
+        """Offer what `local`, this site's values of `next_fragment`, have learnt. They are copied; returns at once.
+
+        `trained` are all samples that this site has trained on; those since the fragment's last turn are its weight.
 
         Raises:
-            RuntimeError: no round is pending.
-            UserError: a site's frame grew from another state than this site's: no wait can help.
+            RuntimeError: the fragment is still pending.
+            ValueError: `local` or `trained` does not fit, or the plan has no more rounds.
         """
-        if self._own is None:
-            raise RuntimeError("no round is pending; begin one first")
+        turn = self.begun + 1
+        if not self.can_begin:
+            raise RuntimeError(f"turn {self.committed + 1} is pending; commit it before turn {turn}")
+        self._state.settings(turn)
+        self._ensure_fits(local, self.next_fragment)
+        fragment = self._state.fragment(turn)
+        samples = trained - self._offered[fragment]
+        if samples < 1:
+            raise ValueError(
+                f"turn {turn}: {trained} samples trained, {self._offered[fragment]} of them offered before; "
+                f"every site must have trained on some"
+            )
+        self._merger.release(_STATE)
+        self._snapshots.drop([self.committed])
+        self._offered[fragment] = trained
+        self.begun = turn
+        self._merger.send(turn, self._snapshots.take(turn, local), samples)
+
+    def arrived(self, timeout_s: float | None) -> bool:
+        """Whether all frames of the oldest pending turn are here, and merged, within `timeout_s` s (None: no limit).
+
+        Raises:
+            RuntimeError: no turn is pending.
+        """
+        if not self.pending:
+            raise RuntimeError("no turn is pending; begin one first")
         started = time.monotonic()
-        number = self.round + 1
-        others = self._exchange.collect(number, timeout_s)
+        self._merger.release(_STATE)
+        has_arrived = self._merger.wait(self.committed + 1, timeout_s)
         self._wait_s += time.monotonic() - started
-        if others is None:
-            return None
-        by_site = {**others, self._site: self._own}
-        frames = [by_site[site] for site in self._sites]
-        self._ensure_common_history(frames)
-        self._step(frames)
-        self._history = next_history(self._history, frames)
-        self._own = None
-        self.round = number
-        self._exchange.discard(number)
-        return RoundReport(
-            round=number,
-            samples={frame.header.site: frame.header.samples for frame in frames},
-            bytes_sent=self._format.payload_bytes * len(others),
-            bytes_received=sum(frame.header.payload_bytes for frame in others.values()),
-            wait_s=self._wait_s,
-        )
+        return has_arrived
+
+    def commit(self) -> TurnReport:
+        """Take over the oldest pending turn, which has `arrived`.
+
+        Raises:
+            RuntimeError: it has not arrived, or none is pending.
+        """
+        turn = self.committed + 1
+        if self._state.merged < turn:
+            raise RuntimeError(f"turn {turn} has not arrived; begin it and wait until it has")
+        report, digest = self._merger.take()
+        self._digests[report.fragment] = digest
+        self._snapshots.drop([self.committed])
+        self.committed = turn
+        report = report.model_copy(update={"wait_s": self._wait_s})
+        self._wait_s = 0.0
+        return report
 
     def merge(self, local: Tensor) -> Tensor:
-        """What to train on from, after a commit: the shared parameters plus what `local` [P] learnt since `begin`.
+        """What to train on from, after a commit: the shared parameters plus what `local` has learnt since `begin`.
+
+        `local`, this site's values of the fragment that was committed, is changed in place.
 
         Raises:
-            RuntimeError: the round is still pending.
+            RuntimeError: there was no commit since the last `begin`.
             ValueError: `local` does not fit.
         """
-        if self.pending:
-            raise RuntimeError(f"round {self.round + 1} is pending; commit it first")
-        self._ensure_fits(local)
-        if self._is_identity:
-            return local.clone()
-        return torch.sub(local, self._snapshot).add_(self._outer.parameters)
+        if self.committed not in self._snapshots:
+            raise RuntimeError("no turn was just committed; commit one first")
+        where = self._state.where(self.committed)
+        self._ensure_fits(local, where)
+        if not self._state.is_identity(self.committed):
+            rebase(local, self._snapshots[self.committed], self._state.optimizer.parameters[where])
+        return local
 
     def digest(self) -> str:
-        """SHA-256 of `(round, g, m)`; equal on every site after the same round."""
-        digest = hashlib.sha256(self.round.to_bytes(8, "little"))
-        digest.update(self._outer.parameters.numpy().data)
-        digest.update(self._outer.momentum.numpy().data)
-        return digest.hexdigest()
+        """SHA-256 of the outer state `(turn, g, m)` as committed; equal on every site after the same turn."""
+        return turn_digest(self.committed, self._digests)
+
+    def outer_tensors(self) -> dict[str, Tensor]:
+        """`parameters`, `momentum` if some round has any, `residual` if sending loses anything: each [P].
+
+        They share memory with this object, and stand still until the next `begin` or `arrived`.
+        """
+        self._merger.hold(_STATE)
+        return self._state.tensors()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state after a commit, with the frames that peers may still need. Tensors share memory with this object.
+        """All that this site needs to go on bit for bit: `outer_tensors`, with pending turns and frames peers may need.
 
-        Raises:
-            RuntimeError: a round is pending.
+        Not to be taken between `commit` and `merge`. Tensors stand still as those of `outer_tensors` do.
         """
-        if self.pending:
-            raise RuntimeError(f"round {self.round + 1} is pending; commit it first")
-        state = {
-            "round": torch.tensor(self.round),
-            "parameters": self._outer.parameters,
-            "momentum": self._outer.momentum,
-            "residual": self._residual,
-            "history": torch.frombuffer(bytearray.fromhex(self._history), dtype=torch.uint8),
-        }
-        for frame in self._exchange.retained():
-            for part, tensor in encode_frame(frame).items():
-                state[f"{_FRAME}.{frame.header.round}.{part}"] = tensor
-        return state
+        tensors = self.outer_tensors()
+        progress = Progress(
+            begun=self.begun,
+            merged=self._state.merged,
+            committed=self.committed,
+            offered=tuple(self._offered),
+            histories=tuple(self._state.histories),
+            digests=tuple(self._digests),
+            cohorts=tuple(self._state.cohorts),
+            reports=tuple(self._merger.reports),
+        )
+        frames = {frame.turn: frame for frame in self._exchange.retained()} | self._merger.own
+        snapshots = {f"{_SNAPSHOT}.{turn}": self._snapshots[turn] for turn in range(self.committed + 1, self.begun + 1)}
+        return tensors | snapshots | encode_frames(frames.values()) | progress.encoded()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state_dict`; frames in it are served again.
 
         Raises:
-            ValueError: it is not a state of such parameters and settings.
+            ValueError: it is not a state of such parameters and such a plan; this object is of no more use.
         """
-        for name, own in (
-            ("parameters", self._outer.parameters),
-            ("momentum", self._outer.momentum),
-            ("residual", self._residual),
-        ):
-            if name not in state or state[name].shape != own.shape or state[name].dtype != own.dtype:
-                raise ValueError(f"state has no {name} of {own.dtype} {list(own.shape)}")
-        if not {"round", "history"} <= state.keys():
-            raise ValueError("state has no round or no history")
-        self._outer.parameters.copy_(state["parameters"])
-        self._outer.momentum.copy_(state["momentum"])
-        self._residual.copy_(state["residual"])
-        self._snapshot.copy_(state["parameters"])
-        self._history = state["history"].numpy().tobytes().hex()
-        self.round = int(state["round"])
-        self._own = None
-        self._exchange.publish(*_kept_frames(state))
-        self._exchange.follow(self._format, self.round + 1)
+        self._merger.hold(_STATE)
+        progress = decode_progress(state, len(self.fragments))
+        frames = decode_frames(state)
+        pending = range(progress.committed + 1, progress.begun + 1)
+        unmerged = range(progress.merged + 1, progress.begun + 1)
+        missing = [turn for turn in pending if f"{_SNAPSHOT}.{turn}" not in state]
+        missing += [turn for turn in unmerged if turn not in frames]
+        if missing:
+            raise ValueError(f"state has no snapshot or no frame of pending turns {missing}")
+        self._state.load(state, progress)
+        self._exchange.publish(*(frames[turn] for turn in sorted(frames)))
+        self._go_on(progress.begun, progress.committed, progress.offered, progress.digests)
+        snapshots = {turn: self._snapshots.take(turn, state[f"{_SNAPSHOT}.{turn}"]) for turn in pending}
+        own = {turn: frames[turn] for turn in unmerged}
+        self._merger.restart(own, {turn: snapshots[turn] for turn in unmerged}, progress.reports)
 
-    def _step(self, frames: Sequence[Frame]) -> None:
-        if self._is_identity:
-            self._outer.parameters.copy_(self._snapshot)
-        else:
-            self._outer.step(weighted_mean([(frame.update, frame.header.samples) for frame in frames]))
+    def load_outer(self, tensors: Mapping[str, Tensor], *, round_number: int, trained: int) -> None:
+        """Go on after `round_number` from `outer_tensors` that another layout had, with `trained` samples accounted for.
 
-    def _ensure_common_history(self, frames: Sequence[Frame]) -> None:
-        for frame in frames:
-            if frame.header.history != self._history:
-                detail = f"its round {frame.header.round} grew from another state than {self._site}'s"
-                self._exchange.refuse_diverged(frame.header.site, detail)
-                raise UserError(
-                    f"site {frame.header.site}: {detail}: recipes, seeds or checkpoints differ; "
-                    f"stop all sites and start them together"
-                )
+        Every site must do so at once: histories begin anew. With several fragments, weights of the first turns differ a
+        little from what they would have been.
 
-    def _ensure_fits(self, local: Tensor) -> None:
-        wanted = self._outer.parameters
-        if not isinstance(local, Tensor) or local.shape != wanted.shape or local.dtype != wanted.dtype:
+        Raises:
+            ValueError: a tensor is missing or does not fit.
+        """
+        self._merger.hold(_STATE)
+        self._state.load_tensors(tensors)
+        self._state.restart(after_turn=round_number * len(self.fragments))
+        self._go_on(self._state.merged, self._state.merged, [trained] * len(self.fragments), self._state.digests())
+        self._merger.restart({}, {}, ())
+
+    def heal_state(self) -> dict[str, Tensor]:
+        """The outer state after the newest merged turn, copied: what a site that comes back goes on from."""
+        return self._merger.heal_state()
+
+    def load_healed(self, state: Mapping[str, Tensor], *, trained: int = 0) -> None:
+        """Go on from a peer's `heal_state`; what this site has learnt since its last turn, it gives up.
+
+        Of the `trained` samples so far none will be offered. Train on from `outer_tensors()["parameters"]`.
+
+        Raises:
+            ValueError: it is not a state of such parameters and such a plan; this object is of no more use.
+        """
+        self._merger.hold(_STATE)
+        progress = decode_progress(state, len(self.fragments))
+        self._state.load(state, progress, keeps_residual=False)
+        self._go_on(progress.merged, progress.merged, [trained] * len(self.fragments), progress.digests)
+        self._merger.restart({}, {}, ())
+
+    def hold(self) -> int:
+        """Merge no further turn until `release`. Returns how many are merged for good: the cohort of later ones may change."""
+        return self._merger.hold(_MEMBERSHIP)
+
+    def release(self) -> None:
+        """End a `hold`."""
+        self._merger.release(_MEMBERSHIP)
+
+    def set_cohort(self, sites: Sequence[str], from_turn: int) -> None:
+        """Merge the frames of `sites`, and of no others, from `from_turn` on, in place of what was said of later turns.
+
+        Every one of them must be told alike: else they diverge, and find out in the fragment's next turn.
+
+        Raises:
+            ValueError: this site is not among them, another is unknown, or `from_turn` is merged already or was begun in
+                a format that the new cohort would refuse.
+        """
+        known = {self._site, *self._exchange.peers}
+        if self._site not in sites or not known.issuperset(sites):
+            raise ValueError(f"a cohort of {sorted(sites)}; {self._site} must be in it, and others of {sorted(known)}")
+        self._merger.set_cohort(Cohort(from_turn=from_turn, sites=tuple(sorted(sites))))
+
+    def close(self) -> None:
+        """End the worker thread; what it has begun is finished."""
+        self._merger.close()
+
+    def _go_on(self, begun: int, committed: int, offered: Sequence[int], digests: Sequence[str]) -> None:
+        self._snapshots.drop(range(self.committed, self.begun + 1))
+        self.begun, self.committed = begun, committed
+        self._offered, self._digests = list(offered), list(digests)
+
+    def _ensure_fits(self, local: Tensor, where: slice) -> None:
+        dtype, size = self._state.optimizer.parameters.dtype, where.stop - where.start
+        if not isinstance(local, Tensor) or local.shape != (size,) or local.dtype != dtype:
             found = f"{local.dtype} {list(local.shape)}" if isinstance(local, Tensor) else type(local).__name__
-            raise ValueError(f"local parameters are {found}; they must be {wanted.dtype} {list(wanted.shape)}")
-
-
-def _kept_frames(state: Mapping[str, Tensor]) -> list[Frame]:
-    headers = [key for key in state if key.startswith(f"{_FRAME}.") and key.endswith(".header")]
-    try:
-        return [decode_frame(state[key], state[key.removesuffix("header") + "payload"]) for key in headers]
-    except (KeyError, RefusedError) as error:
-        raise ValueError(f"state has no whole frames: {error}") from None
+            raise ValueError(f"local parameters are {found}; they must be {dtype} [{size}]")

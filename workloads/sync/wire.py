@@ -1,15 +1,22 @@
 """What two exchanges agree on: method names, requests, sizes and patience."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from pydantic import NonNegativeInt, PositiveInt
 
-from workloads.spec.base import Frozen, Name, SiteName
+from workloads.spec.base import Frozen, Name, Sha256, SiteName
+from workloads.sync.council import Standing, View
+from workloads.sync.quantise import UpdateFormat
+
+FormOf = Callable[[int], UpdateFormat]  # of a turn's frames
 
 SERVICE = "isthmus.sync.Exchange"
 FETCH = "Fetch"  # FetchRequest -> header, payload in chunks; an empty stream: not published yet, ask again
 MEET = "Meet"  # Greeting -> Announcement
+CONFER = "Confer"  # StandingRequest -> Standing
+HEAL = "Heal"  # HealRequest -> header, payload in chunks; an empty stream: not there yet, ask again
 ANSWERED_BY = "isthmus-site"  # initial metadata of an answer to FETCH: what the request acknowledges is noted
 
 CHUNK_BYTES = 256 << 10
@@ -20,23 +27,54 @@ _LOOKAHEAD_BYTES = 4 << 20  # receive window: 4 MiB fill 1 Gbit/s at 30 ms
 
 
 class Greeting(Frozen):
-    """Who calls, in which run."""
+    """Who calls, in which run, about which part of the model."""
 
     run_id: Name
     site: SiteName
+    part: NonNegativeInt
 
 
 class FetchRequest(Greeting):
-    """Asks for `round`'s frame from byte `offset` of its payload on, and says that all earlier rounds' have arrived."""
+    """Asks for `turn`'s frame from byte `offset` of its payload on, and says that all earlier turns' have arrived."""
 
-    round: PositiveInt
+    turn: PositiveInt
+    offset: NonNegativeInt
+    origin: SiteName | None = None  # whose frame, if it is to be passed on; then it says nothing of earlier turns
+
+
+class StandingRequest(Greeting):
+    """What the caller stands for in the agreement upon the cohort."""
+
+    standing: Standing
+
+
+class HealRequest(Greeting):
+    """Asks for the outer state that `turn` begins with, from byte `offset` on."""
+
+    turn: PositiveInt
     offset: NonNegativeInt
 
 
+class HealHeader(Frozen):
+    """What precedes an outer state."""
+
+    run_id: Name
+    site: SiteName
+    part: NonNegativeInt
+    turn: PositiveInt
+    payload_bytes: PositiveInt
+    checksum: Sha256
+
+
 class Announcement(Frozen):
-    """After which rounds a site can go on with a peer; None: it does not know yet, ask again."""
+    """After which rounds a site can go on with a peer; None: it does not know yet, ask again.
+
+    `is_living`: the peer has frames of its own already, and will not start again with the caller.
+    """
 
     rounds: tuple[NonNegativeInt, ...] | None
+    views: tuple[View, ...]
+    is_living: bool
 
 
 @dataclass(frozen=True)
@@ -46,9 +84,12 @@ class Patience:
     poll_s: float = 20.0  # a server lets a request wait for so long
     retry_s: float = 0.1  # before the first new attempt; doubled for each further one
     longest_retry_s: float = 2.0
+    connect_s: float = 10.0  # for TCP and TLS together: some round trips, perhaps behind a full window of data
     keepalive_s: float = 10.0
     keepalive_wait_s: float = 20.0  # an answer may queue behind a full window of data: 4 MiB at 2 Mbit/s take 17 s
     notice_s: float = 5.0  # a link that is down for longer is logged
+    confer_s: float = 5.0  # for an answer about the cohort
+    relay_s: float = 60.0  # a frame that is missing for longer is asked of the other sites
     farewell_s: float = 5.0  # for the last acknowledgement, and for requests that are open at the end
 
     def options(self) -> list[tuple[str, int]]:
@@ -61,7 +102,7 @@ class Patience:
             ("grpc.http2.max_pings_without_data", 0),
             ("grpc.http2.max_ping_strikes", 0),  # a server must not take keepalive for an attack
             ("grpc.initial_reconnect_backoff_ms", _ms(self.retry_s)),
-            ("grpc.min_reconnect_backoff_ms", _ms(self.longest_retry_s)),
+            ("grpc.min_reconnect_backoff_ms", _ms(self.connect_s)),  # time for an attempt
             ("grpc.max_reconnect_backoff_ms", _ms(self.longest_retry_s)),
             ("grpc.http2.lookahead_bytes", _LOOKAHEAD_BYTES),
             ("grpc.max_receive_message_length", CHUNK_BYTES + (64 << 10)),

@@ -4,13 +4,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from typing import TypeVar
 
-import torch
 from torch import Tensor
 
 from tests.kit.ports import free_ports
 from workloads.spec.base import Credentials, Endpoint
-from workloads.spec.recipe import OuterSpec
-from workloads.sync import Exchange, RoundReport, Synchronizer
+from workloads.sync import Exchange
 from workloads.sync.frame import Frame
 from workloads.sync.quantise import quantise
 from workloads.sync.wire import Patience
@@ -18,7 +16,17 @@ from workloads.sync.wire import Patience
 RUN = "run-1"
 HISTORY = "0" * 64
 HANG_S = 30.0  # nothing takes so long
-QUICK = Patience(poll_s=1, retry_s=0.01, longest_retry_s=0.1, keepalive_s=1, keepalive_wait_s=0.5, farewell_s=1)
+QUICK = Patience(
+    poll_s=1,
+    retry_s=0.01,
+    longest_retry_s=0.1,
+    connect_s=2,
+    keepalive_s=1,
+    keepalive_wait_s=1,
+    confer_s=1,
+    relay_s=1,
+    farewell_s=1,
+)
 
 Result = TypeVar("Result")
 
@@ -45,6 +53,8 @@ def make_exchange(
     credentials: Credentials | None = None,
     run_id: str = RUN,
     max_frame_bytes: int = 1 << 24,
+    part: int = 0,
+    fragments: int = 1,
     patience: Patience = QUICK,
 ) -> Exchange:
     """The exchange of `site` among the sites of `ports`; a peer in `via` is reached through that port."""
@@ -55,26 +65,32 @@ def make_exchange(
         peers={peer: Endpoint(port=port) for peer, port in {**ports, **(via or {})}.items() if peer != site},
         credentials=credentials,
         max_frame_bytes=max_frame_bytes,
+        part=part,
+        fragments=fragments,
         patience=patience,
     )
 
 
-def make_synchronizer(exchange: Exchange, sites: Mapping[str, int], initial: Tensor, **outer: float) -> Synchronizer:
-    """The rounds of the exchange's site."""
-    spec = OuterSpec.model_validate(outer)
-    return Synchronizer(site=exchange.site, sites=list(sites), initial=initial, outer=spec, exchange=exchange)
-
-
-def make_frame(site: str, round_number: int, values: Tensor, *, run_id: str = RUN, bits: int = 8) -> Frame:
+def make_frame(
+    site: str,
+    round_number: int,
+    values: Tensor,
+    *,
+    fragment: int = 0,
+    fragments: int = 1,
+    shard: int = 0,
+    run_id: str = RUN,
+    bits: int = 8,
+) -> Frame:
     """A frame of one sample."""
     return Frame.of(
-        quantise(values, bits), run_id=run_id, site=site, round_number=round_number, samples=1, history=HISTORY
+        quantise(values, bits),
+        run_id=run_id,
+        site=site,
+        round_number=round_number,
+        fragment=fragment,
+        fragments=fragments,
+        shard=shard,
+        samples=1,
+        history=HISTORY,
     )
-
-
-def learn(rounds: Synchronizer, local: Tensor, seed: int, samples: int, *, timeout_s: float = HANG_S) -> Tensor:
-    """Learn something, merge it, and go on from the merged parameters."""
-    local = local + torch.randn(local.shape, generator=torch.Generator().manual_seed(seed), dtype=local.dtype)
-    rounds.begin(local, samples)
-    assert isinstance(rounds.commit(timeout_s), RoundReport)
-    return rounds.merge(local)

@@ -25,6 +25,10 @@ FORM = UpdateFormat(300, torch.float32, 8)
 GOOD = make_frame("os-1", 1, VALUES)
 
 
+def form_of(turn):
+    return FORM
+
+
 @pytest.fixture
 def ports():
     return ports_of("aws-1", "os-1")
@@ -40,6 +44,8 @@ def edited(**changes):
         (messages(make_frame("os-1", 1, VALUES, run_id="other-run")), "foreign-run"),
         (messages(make_frame("os-2", 1, VALUES)), "wrong-site"),
         (messages(make_frame("os-1", 2, VALUES)), "future-round"),
+        (messages(make_frame("os-1", 1, VALUES, shard=1)), "wrong-shard"),
+        (messages(make_frame("os-1", 1, VALUES, fragments=2)), "wrong-fragment"),
         (messages(GOOD, edited(payload_bytes=1 << 40)), "oversized"),
         (messages(GOOD, b"not a header"), "malformed"),
         ([GOOD.encoded_header(), bytes(GOOD.payload[:-1])], "torn"),
@@ -49,7 +55,7 @@ def edited(**changes):
 )
 def test_a_bad_frame_is_refused_and_counted_and_the_good_one_after_it_is_taken(ports, bad, reason):
     with ScriptedPeer("os-1", ports["os-1"], [bad, messages(GOOD)]), make_exchange("aws-1", ports) as exchange:
-        exchange.follow(FORM, 1)
+        exchange.follow(form_of, 1)
         frames = exchange.collect(1, HANG_S)
         assert torch.equal(frames["os-1"].update.payload, GOOD.update.payload)
         assert exchange.refused == {reason: 1}
@@ -59,7 +65,7 @@ def test_a_duplicate_of_a_frame_is_refused_as_stale(ports):
     second = make_frame("os-1", 2, VALUES)
     script = [messages(GOOD), messages(GOOD), messages(second)]
     with ScriptedPeer("os-1", ports["os-1"], script), make_exchange("aws-1", ports) as exchange:
-        exchange.follow(FORM, 1)
+        exchange.follow(form_of, 1)
         assert exchange.collect(1, HANG_S) is not None
         exchange.discard(1)
         assert exchange.collect(2, HANG_S)["os-1"].header.round == 2
@@ -68,7 +74,7 @@ def test_a_duplicate_of_a_frame_is_refused_as_stale(ports):
 
 def test_a_peer_of_another_run_is_refused_by_both_and_named(ports):
     with make_exchange("aws-1", ports) as ours, make_exchange("os-1", ports, run_id="other-run") as theirs:
-        ours.follow(FORM, 1)
+        ours.follow(form_of, 1)
         theirs.publish(make_frame("os-1", 1, VALUES, run_id="other-run"))
         with pytest.raises(UserError, match=r"site aws-1: no word from os-1 .*foreign-run: run-1, this is other-run"):
             ours.rendezvous([], 0.2)
@@ -97,7 +103,7 @@ def test_payload_on_the_link_is_the_formula_s_and_all_else_is_within_one_percent
         make_exchange("aws-1", ports, credentials=credentials["aws-1"], via={"os-1": link.port}) as receiver,
     ):
         sender.publish(frame)
-        receiver.follow(frame.header.format, 1)
+        receiver.follow(lambda _: frame.header.format, 1)
         received = receiver.collect(1, HANG_S)["os-1"]
         payload = size + 2 * (size // 256)
         assert torch.equal(received.update.payload, frame.update.payload)
@@ -114,7 +120,7 @@ def test_a_frame_over_the_limit_does_not_leave(ports):
 
 def test_frames_are_fetched_in_order_and_ahead_of_their_merge(ports):
     with make_exchange("aws-1", ports) as receiver, make_exchange("os-1", ports) as sender:
-        receiver.follow(FORM, 1)
+        receiver.follow(form_of, 1)
         sender.publish(GOOD)
         sender.publish(make_frame("os-1", 2, -VALUES))
         assert receiver.collect(2, HANG_S)["os-1"].header.round == 2
@@ -123,13 +129,54 @@ def test_frames_are_fetched_in_order_and_ahead_of_their_merge(ports):
 
 def test_frames_that_every_peer_has_are_dropped_when_they_are_three_rounds_old(ports):
     with make_exchange("aws-1", ports) as receiver, make_exchange("os-1", ports) as sender:
-        receiver.follow(FORM, 1)
+        receiver.follow(form_of, 1)
         for number in range(1, 7):
             sender.publish(make_frame("os-1", number, VALUES))
             assert receiver.collect(number, HANG_S) is not None
             receiver.discard(number)
             assert sender.drain(HANG_S)
         assert [frame.header.round for frame in sender.retained()] == [4, 5, 6]
+
+
+def test_fragments_of_a_round_are_fetched_in_turn_each_in_its_own_format_and_kept_for_three_rounds(ports):
+    sizes = {0: 300, 1: 256}
+
+    def two_forms(turn):
+        return UpdateFormat(sizes[(turn - 1) % 2], torch.float32, 8)
+
+    with (
+        make_exchange("aws-1", ports, fragments=2) as receiver,
+        make_exchange("os-1", ports, fragments=2) as sender,
+    ):
+        receiver.follow(two_forms, 1)
+        for turn in range(1, 11):
+            round_number, fragment = (turn + 1) // 2, (turn - 1) % 2
+            values = torch.ones(sizes[fragment])
+            sender.publish(make_frame("os-1", round_number, values, fragment=fragment, fragments=2))
+            header = receiver.collect(turn, HANG_S)["os-1"].header
+            assert (header.round, header.fragment, header.shape) == (round_number, fragment, (sizes[fragment],))
+            receiver.discard(turn)
+            assert sender.drain(HANG_S)
+        assert [frame.turn for frame in sender.retained()] == [5, 6, 7, 8, 9, 10]
+
+
+def test_a_site_may_resume_after_whole_rounds_whose_later_fragments_are_all_kept(ports):
+    with (
+        make_exchange("os-1", ports, fragments=2) as alive,
+        make_exchange("aws-1", ports, fragments=2) as restarted,
+    ):
+        for turn in range(6, 12):  # fragment 1 of round 3 to fragment 0 of round 6
+            alive.publish(make_frame("os-1", (turn + 1) // 2, VALUES, fragment=(turn - 1) % 2, fragments=2))
+        with pytest.raises(UserError, match=r"os-1 goes on after \[3, 4, 5\] only"):
+            restarted.rendezvous([2], HANG_S)
+        assert restarted.rendezvous([2, 4], HANG_S) == 4
+
+
+def test_a_request_for_another_part_of_the_model_is_refused_and_counted(ports):
+    with make_exchange("os-1", ports, part=0) as ours, make_exchange("aws-1", ports, part=1) as theirs:
+        with pytest.raises(UserError, match=r"wrong-shard: part 1 of the model, this is part 0"):
+            theirs.rendezvous([], 0.2)
+        assert ours.refused["wrong-shard"] > 0
 
 
 def test_frames_that_a_peer_has_not_got_are_kept_however_old(ports):
@@ -170,14 +217,14 @@ def test_a_site_that_lives_on_is_resumed_with_as_long_as_it_keeps_the_frames(por
 def test_what_a_restarted_site_was_promised_is_kept_until_it_has_it(ports):
     with make_exchange("os-1", ports) as alive:
         with make_exchange("aws-1", ports) as killed:
-            killed.follow(FORM, 1)
+            killed.follow(form_of, 1)
             alive.publish(GOOD)
             assert alive.drain(HANG_S)
         with make_exchange("aws-1", ports) as restarted:
             assert restarted.rendezvous([], HANG_S) == 0
             for number in range(2, 6):
                 alive.publish(make_frame("os-1", number, VALUES))
-            restarted.follow(FORM, 1)
+            restarted.follow(form_of, 1)
             assert restarted.collect(1, HANG_S)["os-1"].header == GOOD.header
 
 
@@ -208,7 +255,7 @@ def test_draining_waits_for_the_peer_s_fetch(ports):
         sender.publish(GOOD)
         assert not sender.drain(0.05)
         with make_exchange("aws-1", ports) as receiver:
-            receiver.follow(FORM, 1)
+            receiver.follow(form_of, 1)
             assert sender.drain(HANG_S)
 
 
@@ -216,7 +263,7 @@ def test_closing_ends_whatever_waits(ports):
     with BreakableLink(ports["os-1"]) as link, make_exchange("os-1", ports) as sender:
         receiver = make_exchange("aws-1", ports, via={"os-1": link.port})
         receiver.start()
-        receiver.follow(FORM, 1)
+        receiver.follow(form_of, 1)
         assert link.await_connections(1, HANG_S)
         link.swallow()
         sender.publish(GOOD)

@@ -31,9 +31,11 @@ def edited(**changes):
     return json.dumps({**json.loads(frame().encoded_header()), **changes}).encode()
 
 
-def test_a_frame_arrives_as_it_was_sent():
-    sent = frame()
-    received = receive(sent.encoded_header(), sent.payload)
+@pytest.mark.parametrize("bits", [2, 4, 8, 32])
+def test_a_frame_arrives_as_it_was_sent(bits):
+    sent = frame(bits=bits)
+    form = UpdateFormat(300, torch.float32, bits)
+    received = receive(sent.encoded_header(), sent.payload, Expected(RUN, "os-1", 3, form, limit=1 << 20))
     assert received.header == sent.header
     assert torch.equal(received.update.payload, sent.update.payload)
 
@@ -48,6 +50,9 @@ def test_a_frame_arrives_as_it_was_sent():
         (frame(values=VALUES[:299]), "wrong-shape"),
         (frame(values=VALUES.double()), "wrong-dtype"),
         (frame(bits=32), "wrong-bits"),
+        (frame(bits=4), "wrong-bits"),
+        (frame(fragments=2), "wrong-fragment"),
+        (frame(shard=1), "wrong-shard"),
     ],
 )
 def test_a_frame_of_another_kind_is_refused_by_name(sent, reason):
@@ -57,12 +62,29 @@ def test_a_frame_of_another_kind_is_refused_by_name(sent, reason):
 
 
 @pytest.mark.parametrize(
+    ("round_number", "fragment", "reason"),
+    [(2, 1, "stale-round"), (3, 0, "wrong-fragment"), (3, 2, "wrong-fragment"), (4, 1, "future-round")],
+)
+def test_a_frame_of_another_turn_is_refused_by_name(round_number, fragment, reason):
+    """Turn 8 of three fragments a round is fragment 1 of round 3."""
+    expected = Expected(RUN, "os-1", 8, FORM, limit=1 << 20, fragments=3)
+    right = frame(fragment=1, fragments=3)
+    assert receive(right.encoded_header(), right.payload, expected).turn == 8
+    wrong = frame(round_number=round_number, fragment=fragment, fragments=3)
+    with pytest.raises(RefusedError) as refusal:
+        receive(wrong.encoded_header(), wrong.payload, expected)
+    assert refusal.value.reason == reason
+
+
+@pytest.mark.parametrize(
     ("header", "reason"),
     [
         (edited(shard=1), "wrong-shard"),
         (edited(payload_bytes=1 << 30), "oversized"),
         (edited(payload_bytes=7), "torn"),
-        (edited(version=2), "version"),
+        (edited(version=1), "version"),
+        (edited(fragment=1), "malformed"),
+        (edited(fragments=2), "wrong-fragment"),
         (edited(samples=0), "malformed"),
         (edited(shape=[300, 1]), "malformed"),
         (edited(extra=1), "malformed"),
@@ -159,5 +181,6 @@ def test_a_kept_frame_that_was_changed_is_refused():
 def test_a_header_says_all_that_a_receiver_needs():
     header = parse_header(frame().encoded_header())
     assert (header.run_id, header.site, header.round, header.shard, header.samples) == (RUN, "os-1", 3, 0, 1)
+    assert (header.fragment, header.fragments, header.turn) == (0, 1, 3)
     assert header.format == FORM
     assert header.payload_bytes == FORM.payload_bytes

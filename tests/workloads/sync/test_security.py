@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from tests.kit.authority import Authority
-from tests.workloads.sync.cohort import HANG_S, learn, make_exchange, make_synchronizer, ports_of, together
+from tests.workloads.sync.cohort import HANG_S, make_exchange, ports_of, together
+from tests.workloads.sync.turns import learn, make_synchronizer
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import UserError
 from workloads.sync import Exchange
