@@ -7,12 +7,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from workloads.spec.data import TableData, TextData
 from workloads.spec.errors import UserError
-from workloads.spec.recipe import Recipe, TextData
-from workloads.trainer.evaluation import Batch, spread, window_batches
-from workloads.trainer.shard_files import read_part, token_windows
+from workloads.spec.recipe import Recipe
+from workloads.trainer.evaluation import sample_batches, spread, window_batches
+from workloads.trainer.scores import Batch
+from workloads.trainer.shard_files import read_part, samples_of, token_windows
 
 _VALIDATION_WINDOWS = 8
+_VALIDATION_SAMPLES = 64
 
 
 class Data(Protocol):
@@ -27,17 +30,21 @@ class Data(Protocol):
 
 def open_data(recipe: Recipe, shard: Path) -> Data:
     """The data of `shard`, which is verified. Raises `UserError` if there is too little of it."""
-    if isinstance(recipe.data, TextData):
-        return TextWindows(recipe, shard)
-    return TableSubsets(recipe, shard)
+    match recipe.data:
+        case TextData():
+            return TextWindows(recipe, shard)
+        case TableData():
+            return TableSubsets(recipe, shard)
+        case _:
+            return ClassSamples(recipe, shard)
 
 
 class TableSubsets:
     """A table: round `r` trains on the site's own subset `r` modulo their number, and validates on the others."""
 
     def __init__(self, recipe: Recipe, shard: Path) -> None:
-        part = read_part(shard, "train")
-        self._features, self._labels, self._subset = part["features"], part["labels"], part["subset"]
+        self._part = read_part(shard, "train")
+        self._subset = self._part["subset"]
         self._own = np.unique(self._subset)
         self._seed = recipe.train.seed
         if len(self._own) < 2:
@@ -47,16 +54,33 @@ class TableSubsets:
         """Features float32 [size, inputs] and labels int64 [size] of the round's subset."""
         rows = np.flatnonzero(self._trains(round_number))
         chosen = rows[ordered((self._seed, round_number), len(rows), position, size)]
-        return self._features[chosen], self._labels[chosen]
+        return samples_of(self._part, chosen), self._part["labels"][chosen]
 
     def validation(self, round_number: int) -> Iterator[Batch]:
         """The site's other subsets."""
-        others = ~self._trains(round_number)
-        yield self._features[others], self._labels[others]
+        yield from sample_batches(self._part, np.flatnonzero(~self._trains(round_number)))
 
     def _trains(self, round_number: int) -> NDArray[np.bool_]:
         mask: NDArray[np.bool_] = self._subset == self._own[round_number % len(self._own)]
         return mask
+
+
+class ClassSamples:
+    """Pictures, recordings or labelled texts: shuffled, a new shuffle each pass; validation on a few held-out ones."""
+
+    def __init__(self, recipe: Recipe, shard: Path) -> None:
+        self._train, self._held_out = read_part(shard, "train"), read_part(shard, "held_out")
+        self._seed = recipe.train.seed
+        self._validation = spread(np.arange(len(self._held_out["labels"])), _VALIDATION_SAMPLES)
+
+    def batch(self, round_number: int, position: int, size: int) -> Batch:  # noqa: ARG002 - they are one pool
+        """Samples [size, ...] as `samples_of` gives them, and labels int64 [size]."""
+        chosen = ordered((self._seed,), len(self._train["labels"]), position, size)
+        return samples_of(self._train, chosen), self._train["labels"][chosen]
+
+    def validation(self, round_number: int) -> Iterator[Batch]:  # noqa: ARG002
+        """A few held-out samples, evenly spaced, the same each time."""
+        yield from sample_batches(self._held_out, self._validation)
 
 
 class TextWindows:

@@ -1,8 +1,7 @@
 """Models by recipe. Nothing here knows of sites, ranks or data."""
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -11,12 +10,14 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from workloads.spec.data import LabelledTextData, TextData
 from workloads.spec.errors import UserError
-from workloads.spec.recipe import MlpModel, Recipe, TextData, TransformersModel
-from workloads.trainer.evaluation import Predict
+from workloads.spec.recipe import MlpModel, Recipe
 from workloads.trainer.finished import RECIPE
+from workloads.trainer.models.transformer import build_transformer, load_transformer, quiet, renamed_as_saved
+from workloads.trainer.scores import Predict
 from workloads.trainer.shard_files import LABELS
-from workloads.trainer.tokenizer import BEGIN, END, VOCABULARY, save_tokenizer
+from workloads.trainer.tokenizer import BYTES, TOKENIZER, TOKENIZER_CONFIG, save_tokenizer
 
 WEIGHTS = "model.safetensors"
 
@@ -24,25 +25,29 @@ WEIGHTS = "model.safetensors"
 class Mlp(nn.Module):
     """A two-layer network: features [batch, inputs] -> ReLU -> logits [batch, classes]."""
 
-    def __init__(self, inputs: int, hidden: int, classes: int) -> None:
+    def __init__(self, spec: MlpModel) -> None:
         super().__init__()
-        self.hidden = nn.Linear(inputs, hidden)
-        self.output = nn.Linear(hidden, classes)
+        self.hidden = nn.Linear(spec.inputs, spec.hidden)
+        self.output = nn.Linear(spec.hidden, spec.classes)
+        self._takes_logarithms = spec.scale == "log"
 
     def forward(self, features: Tensor) -> Tensor:
         """Logits [batch, classes] of `features` [batch, inputs]."""
+        if self._takes_logarithms:
+            features = features.sign() * (1 + features.abs()).log()
         return cast("Tensor", self.output(torch.relu(self.hidden(features))))
 
 
 def build_model(recipe: Recipe) -> nn.Module:
-    """The recipe's model with random weights from torch's global generator, which the caller seeds.
+    """The recipe's model: with the weights that it names, else random ones from torch's generator, which the caller seeds.
 
     Raises:
-        UserError: the configuration is not one of `transformers`, or does not fit the recipe's data.
+        UserError: the configuration is not one of `transformers`, does not fit the recipe's data, or the weights are not
+            there as safetensors.
     """
     if isinstance(recipe.model, MlpModel):
-        return Mlp(recipe.model.inputs, recipe.model.hidden, recipe.model.classes)
-    return _build_transformer(recipe, recipe.model)
+        return Mlp(recipe.model)
+    return build_transformer(recipe, recipe.model)
 
 
 def logits(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -68,18 +73,22 @@ def predictor(model: nn.Module, device: torch.device) -> Predict:
 def save_model(model: nn.Module, recipe: Recipe, folder: Path, shard: Path) -> None:
     """Write the weights and all that is needed to use them, except the manifest, to `folder`, which exists.
 
-    `shard` is any site's: a table's names of features and classes are copied from it.
+    `shard` is any site's: names of features and classes, and a tokenizer other than bytes, are copied from it.
     """
     (folder / RECIPE).write_text(recipe.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if isinstance(recipe.model, MlpModel):
         save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / WEIGHTS)
     else:
-        with _no_progress_bars():
-            cast("Any", model).save_pretrained(folder)
-    if isinstance(recipe.data, TextData):
-        save_tokenizer(folder, recipe.data.context)
-    else:
-        shutil.copyfile(shard / LABELS, folder / LABELS)
+        with quiet():
+            # one file, as all that reads it expects; its size has no limit of its own
+            cast("Any", model).save_pretrained(folder, max_shard_size="1000GB")
+    if isinstance(recipe.data, TextData | LabelledTextData):
+        if recipe.data.tokenizer == BYTES:
+            save_tokenizer(folder, recipe.data.context)
+        else:
+            _copy(shard, folder, TOKENIZER, TOKENIZER_CONFIG)
+    if not isinstance(recipe.data, TextData):
+        _copy(shard, folder, LABELS)
 
 
 def load_model(folder: Path) -> tuple[nn.Module, Recipe]:
@@ -90,49 +99,28 @@ def load_model(folder: Path) -> tuple[nn.Module, Recipe]:
     """
     recipe = Recipe.load(folder / RECIPE)
     if isinstance(recipe.model, MlpModel):
-        model = build_model(recipe)
-        model.load_state_dict(load_file(folder / WEIGHTS))
+        model: nn.Module = Mlp(recipe.model)
+        model.load_state_dict(_read(folder / WEIGHTS))
     else:
-        from transformers import AutoModelForCausalLM  # noqa: PLC0415 - seconds that tables need not wait
-
-        with _no_progress_bars():
-            model = cast("nn.Module", AutoModelForCausalLM.from_pretrained(folder, local_files_only=True))
+        model = load_transformer(recipe.model, folder)
     return model.eval(), recipe
 
 
-def _build_transformer(recipe: Recipe, spec: TransformersModel) -> nn.Module:
-    from huggingface_hub.errors import StrictDataclassError  # noqa: PLC0415
-    from transformers import AutoConfig, AutoModelForCausalLM  # noqa: PLC0415 - seconds that tables need not wait
+def named_as_in_file(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """`tensors`, by parameter, with the names that `save_model` gives the parameters in the weights' file.
 
-    settings: dict[str, Any] = {"bos_token_id": BEGIN, "eos_token_id": END, "use_cache": False, **spec.config}
-    kind = settings.pop("model_type", None)
-    try:
-        config = AutoConfig.for_model(str(kind), **settings)
-        model = AutoModelForCausalLM.from_config(config)
-    except (ValueError, TypeError, StrictDataclassError) as error:
-        raise UserError(
-            f"model.config of kind {kind!r}: {' '.join(str(error).split())[:200]}; mend the recipe"
-        ) from None
-    if config.vocab_size < VOCABULARY:
-        raise UserError(f"model.config.vocab_size {config.vocab_size} is less than the {VOCABULARY} byte-level tokens")
-    context = recipe.data.context if isinstance(recipe.data, TextData) else 0
-    if config.max_position_embeddings < context:
-        raise UserError(
-            f"data.context {context} is more than model.config.max_position_embeddings "
-            f"{config.max_position_embeddings}; lower the one or raise the other"
-        )
-    return cast("nn.Module", model)
+    They differ where `transformers` has renamed the parts of an architecture since its first weights were published.
+    """
+    return dict(tensors) if isinstance(model, Mlp) else renamed_as_saved(model, tensors)
 
 
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    """`transformers` draws bars for work of a second, into logs where they are noise."""
-    from transformers.utils import logging  # noqa: PLC0415
+def _read(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f"{path}: the model's weights are missing; run `make up` to make them again")
+    return load_file(path)
 
-    was_shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if was_shown:
-            logging.enable_progress_bar()
+
+def _copy(source: Path, target: Path, *names: str) -> None:
+    for name in names:
+        if (source / name).exists():
+            shutil.copyfile(source / name, target / name)

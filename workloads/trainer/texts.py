@@ -1,26 +1,75 @@
-"""Text: the source of Python's standard library, dealt to sites and held-out parts by whole packages."""
+"""Text: Python's standard library or files at an address, dealt to sites and held-out parts by whole packages or files."""
 
 import sysconfig
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from workloads.spec.data import TextData
 from workloads.spec.errors import UserError
-from workloads.spec.recipe import TextData
+from workloads.trainer.sources import belongs_to_site, fetch, is_address, read_files, read_rows, site_address
+
+PYTHON_STDLIB = "python-stdlib"
 
 # Not code that a person wrote to be read: tests, other distributions, generated tables, facts about the build machine.
 _LEFT_OUT = {"site-packages", "test", "tests", "idle_test", "idlelib", "encodings", "pydoc_data", "__pycache__"}
 _GENERATED_PREFIX = "_sysconfigdata"
 
 
+_TEXTS, _ROWS = (".txt", ".md", ".py"), (".jsonl",)
+_TEXT_COLUMN = "text"
+
+
 @dataclass
 class TextShare:
-    """Documents of one site: paths below the library's folder, sorted."""
+    """Documents of one site: their names, sorted."""
 
     train: list[str] = field(default_factory=list)
     held_out: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """What documents there are, and how to read one."""
+
+    packages: Mapping[str, Mapping[str, int]]  # sizes in bytes of documents by name, by what is dealt as a whole
+    read: Callable[[str], bytes]
+
+
+def open_texts(data: TextData, site: str, scratch: Path) -> Texts:
+    """The documents of `data.source`, as `site` sees it. Copies and caches go below `scratch`.
+
+    A line of a JSON-lines file is a document, its column `text`.
+
+    Raises:
+        UserError: the source is unknown, not there, or cannot be read.
+    """
+    if data.source == PYTHON_STDLIB:
+        library = standard_library()
+        return Texts(find_packages(library), lambda name: (library / name).read_bytes())
+    if not is_address(data.source):
+        raise UserError(f"data.source {data.source!r} is unknown; choose {PYTHON_STDLIB}, or give an address")
+    files = fetch(site_address(data.source, site), (*_TEXTS, *_ROWS), scratch / "files")
+    plain = [(name, path) for name, path in files if not name.endswith(_ROWS)]
+    contents = dict(zip([name for name, _ in plain], read_files(plain), strict=True))
+    for name, path in files:
+        if name.endswith(_ROWS):
+            rows = read_rows([(name, path)], scratch / "cache")
+            if _TEXT_COLUMN not in rows.column_names:
+                raise UserError(f"{path}: no column {_TEXT_COLUMN!r}, but {', '.join(rows.column_names[:12])}; add it")
+            contents |= {f"{name}#{line:09d}": str(text).encode() for line, text in enumerate(rows[_TEXT_COLUMN], 1)}
+    return Texts({name: {name: len(text)} for name, text in contents.items() if text}, contents.__getitem__)
+
+
+def site_texts(data: TextData, texts: Texts, site: str, sites: Sequence[str]) -> TextShare:
+    """The documents of `site`: its part of a deal, or of an address of its own as much as the recipe allows.
+
+    Raises:
+        UserError: as `deal_text`.
+    """
+    return deal_text(data, texts.packages, (site,) if belongs_to_site(data.source) else sites)[site]
 
 
 def standard_library() -> Path:

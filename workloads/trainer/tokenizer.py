@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+BYTES = "bytes"  # its name in recipes
 BEGIN = 256
 END = 257
 VOCABULARY = 258
