@@ -1,32 +1,39 @@
 """Sites on loopback: data, launches, and trainer processes that can be killed at an exact moment."""
 
 import functools
+import itertools
 import multiprocessing
 import os
 import re
 import signal
 import sys
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 from typing import Literal
 from unittest import mock
 
 from pydantic import JsonValue
+from torch import Tensor
 
-from tests.kit.ports import free_ports
+from tests.kit.ports import free_port, free_ports
+from workloads.planning.outer import plan_rounds
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import run_command
-from workloads.spec.events import RoundEvent, StepEvent
 from workloads.spec.launch import LaunchSpec, LinkFacts, ShardLaunch, ShardManifest, SiteLaunch
+from workloads.spec.plan import Layout, Plan, SitePlan
 from workloads.spec.recipe import Recipe, load_recipe
 from workloads.trainer import __main__ as trainer
+from workloads.trainer.checkpoints import CheckpointStore
 from workloads.trainer.hooks import EventLog
+from workloads.trainer.parallelise import Batch, ParallelModel
 from workloads.trainer.shard import make_shard
 
 Rank = Mapping[str, str]  # torchrun's environment for one rank
-Moment = tuple[Literal["step", "round"], int]  # a step was made, or a round was committed and is not yet saved
+# A step was made; a round was committed and is not yet saved; a round's checkpoint is half written, is whole and not
+# yet visible, or is visible.
+Moment = tuple[Literal["step", "round", "writing", "written", "saved"], int]
 
 TWO_SITES = ("aws-1", "os-1")
 PATIENT_S = 300.0  # a round deadline that no test reaches
@@ -43,8 +50,9 @@ _SMALL: dict[str, dict[str, JsonValue]] = {
         "model.config.num_key_value_heads": 2,
         "data.context": 32,
         "data.max_bytes_per_site": 400_000,
-        "train.rounds_per_epoch": 2,
+        "train.steps_per_epoch": 8,
         "train.inner.steps": 4,
+        "train.inner.warmup_steps": 0,
     },
 }
 
@@ -67,28 +75,28 @@ def make_launch(
     folder: Path,
     sites: Sequence[str] = TWO_SITES,
     *,
-    workers: int = 1,
+    layouts: Mapping[str, Layout] | None = None,
     round_deadline_s: float = PATIENT_S,
     credentials: Mapping[str, Credentials] | None = None,
 ) -> Path:
     """Data and a launch of `recipe` over `sites` that reach each other directly. Returns the launch's file."""
     shards = make_shards(recipe, folder, sites)
-    ports = free_ports(2 * len(sites))
-    listen = {site: Endpoint(port=port) for site, port in zip(sites, ports[: len(sites)], strict=True)}
-    rendezvous = {site: Endpoint(port=port) for site, port in zip(sites, ports[len(sites) :], strict=True)}
+    plan = make_plan(recipe, sites, layouts or {})
+    listen = {site: tuple(Endpoint(port=port) for port in free_ports(plan.shards)) for site in sites}
     launch = LaunchSpec(
         run_id="test-run",
         recipe=recipe,
+        plan=plan,
         link=LinkFacts(rate_mbps=1000, rtt_ms=0),
         round_deadline_s=round_deadline_s,
         output=folder / "output",
         sites=tuple(
             SiteLaunch(
                 name=site,
-                workers=workers,
-                rendezvous=rendezvous[site],
+                workers=plan.sites[site].layout.ranks,
+                rendezvous=Endpoint(port=free_port()),
                 listen=listen[site],
-                peers={peer: endpoint for peer, endpoint in listen.items() if peer != site},
+                peers={peer: endpoints for peer, endpoints in listen.items() if peer != site},
                 credentials=credentials[site] if credentials else None,
                 data=shards[site],
                 data_digest=ShardManifest.load(shards[site] / "manifest.json").data_digest,
@@ -102,19 +110,56 @@ def make_launch(
     return path
 
 
+def make_plan(recipe: Recipe, sites: Sequence[str] = TWO_SITES, layouts: Mapping[str, Layout] | None = None) -> Plan:
+    """The plan of a `recipe` that leaves nothing open but its outer settings: 8 bits, no overlap, one fragment.
+
+    A site without a layout in `layouts` has one worker.
+    """
+    inner, outer = recipe.train.inner, recipe.train.outer
+    layout = {site: (layouts or {}).get(site, Layout()) for site in sites}
+    if inner.steps == "auto":
+        raise ValueError("a recipe for make_plan says how many steps a round has")
+    return Plan(
+        rounds=plan_rounds(recipe, inner.steps),
+        overlap_steps=0 if outer.overlap_steps == "auto" else outer.overlap_steps,
+        bits=8 if outer.bits == "auto" else outer.bits,
+        fragments=1 if outer.fragments == "auto" else outer.fragments,
+        sites={
+            site: SitePlan(layout=layout[site], batch=inner.batch, micro_batch=inner.batch // layout[site].data_ranks)
+            for site in sites
+        },
+    )
+
+
 class SiteProcess:
     """A rank of a site as a process of its own, forked from one that has torch loaded, whose output is kept.
 
     It runs what torchrun would: the trainer's command line, in torchrun's environment. With `kill_at` it ends itself
-    with SIGKILL at that moment.
+    with SIGKILL at that moment; with `spoil_at` its parameters are no numbers when it makes that step; with `full_at`
+    there is no room on disk for that round's checkpoint.
     """
 
-    def __init__(self, launch: Path, site: str, *, rank: Rank | None = None, kill_at: Moment | None = None) -> None:
+    def __init__(
+        self,
+        launch: Path,
+        site: str,
+        *,
+        rank: Rank | None = None,
+        kill_at: Moment | None = None,
+        spoil_at: int | None = None,
+        full_at: int | None = None,
+    ) -> None:
         name = f"{site}-{uuid.uuid4().hex}"
         self._said, self._erred = launch.parent / f"{name}.out", launch.parent / f"{name}.err"
         self._process = _context().Process(
             target=_run_trainer,
-            args=([str(launch), "--site", site], rank or {}, self._said, self._erred, kill_at),
+            args=(
+                [str(launch), "--site", site],
+                rank or {},
+                self._said,
+                self._erred,
+                functools.partial(_arm, kill_at, spoil_at, full_at),
+            ),
         )
         self._process.start()
 
@@ -138,6 +183,11 @@ class SiteProcess:
         """Ask it to end, with SIGTERM."""
         self._process.terminate()
 
+    def kill(self) -> None:
+        """End it."""
+        self._process.kill()
+        self._process.join()
+
     @property
     def _output(self) -> str:
         return self._said.read_text(encoding="utf-8") if self._said.exists() else ""
@@ -148,30 +198,41 @@ class SiteProcess:
 
 
 def run_sites(launch: Path, sites: Sequence[str] = TWO_SITES) -> dict[str, str]:
-    """Run `sites` with one rank each to their end, which must be a good one. Returns what each said."""
-    return _finish_well({site: SiteProcess(launch, site) for site in sites})
-
-
-def run_ranks(launch: Path, site: str, count: int) -> dict[str, str]:
-    """Run one site with `count` ranks to its end, which must be a good one. Returns what each rank said."""
-    (port,) = free_ports(1)
-    shared = {"WORLD_SIZE": str(count), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    return _finish_well(
-        {
-            str(rank): SiteProcess(launch, site, rank={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)})
-            for rank in range(count)
-        }
-    )
-
-
-def _finish_well(processes: Mapping[str, SiteProcess]) -> dict[str, str]:
-    said = {}
-    for name, process in processes.items():
+    """Run all ranks of `sites` to their end, which must be a good one. Returns what the first rank of each said."""
+    said: dict[str, str] = {}
+    started = {key: process for name in sites for key, process in start_site(launch, name).items()}
+    for (site, rank), process in started.items():
         status, output, errors = process.finish()
         if status != 0:
-            raise AssertionError(f"{name} ended with {status}:\n{output}\n{errors}")
-        said[name] = output
+            raise AssertionError(f"rank {rank} of {site} ended with {status}:\n{output}\n{errors}")
+        said.setdefault(site, output)
     return said
+
+
+def kill_sites(launch: Path, sites: Sequence[str], moment: Moment) -> None:
+    """Run all ranks of `sites`, the first of which end themselves with SIGKILL at that moment, and the others with them."""
+    started = [start_site(launch, site, kill_at=moment) for site in sites]
+    for processes in started:
+        first, *others = processes.values()
+        status, output, errors = first.finish()
+        if status != -signal.SIGKILL:
+            raise AssertionError(f"ended with {status} before {moment}:\n{output}\n{errors}")
+        for other in others:
+            other.kill()
+
+
+def start_site(launch: Path, site: str, *, kill_at: Moment | None = None) -> dict[tuple[str, int], SiteProcess]:
+    """All ranks of `site`, as torchrun would start them."""
+    size = LaunchSpec.load(launch).site(site).workers
+    if size == 1:
+        return {(site, 0): SiteProcess(launch, site, kill_at=kill_at)}
+    shared = {"WORLD_SIZE": str(size), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port())}
+    return {
+        (site, rank): SiteProcess(
+            launch, site, rank={**shared, "RANK": str(rank), "LOCAL_RANK": str(rank)}, kill_at=kill_at
+        )
+        for rank in range(size)
+    }
 
 
 @functools.cache
@@ -182,23 +243,64 @@ def _context() -> ForkServerContext:
     return context
 
 
-def _run_trainer(arguments: list[str], rank: Rank, said: Path, erred: Path, kill_at: Moment | None) -> None:
+def _run_trainer(arguments: list[str], rank: Rank, said: Path, erred: Path, arm: Callable[[], None]) -> None:
     for path, descriptor in ((said, 1), (erred, 2)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), descriptor)
     os.environ.update(rank)
     sys.argv[1:] = arguments
-    if kill_at is not None:
-        _arm(*kill_at)
+    arm()
     run_command(trainer.main)
 
 
-def _arm(kind: str, number: int) -> None:
-    method = {"step": "step", "round": "round_committed"}[kind]
-    tell = getattr(EventLog, method)
+def _arm(kill_at: Moment | None, spoil_at: int | None, full_at: int | None) -> None:
+    if kill_at is not None:
+        _arm_kill(*kill_at)
+    if spoil_at is not None:
+        _arm_spoil(spoil_at)
+    if full_at is not None:
+        _arm_full(full_at)
 
-    def tell_and_die(log: EventLog, event: StepEvent | RoundEvent) -> None:
-        tell(log, event)
-        if getattr(event, kind) == number:
+
+def _arm_spoil(number: int) -> None:
+    original = ParallelModel.train_step
+    steps = itertools.count(1)
+
+    def train_step(parallel: ParallelModel, batch: Batch) -> Tensor:
+        if next(steps) == number:
+            for parameter in parallel.parameters.values():
+                parameter.detach().fill_(float("nan"))
+        return original(parallel, batch)
+
+    mock.patch.object(ParallelModel, "train_step", train_step).start()
+
+
+def _arm_full(number: int) -> None:
+    original = CheckpointStore.put
+
+    def put(store: CheckpointStore, round_number: int, files: list[str]) -> dict[str, str]:
+        if round_number == number:
+            with Path("/dev/full").open("wb", buffering=0) as full:
+                full.write(b"x")  # the kernel's own refusal
+        return original(store, round_number, files)
+
+    mock.patch.object(CheckpointStore, "put", put).start()
+
+
+def _arm_kill(kind: str, number: int) -> None:
+    moments: dict[str, tuple[type, str, Callable[..., int], bool]] = {
+        "step": (EventLog, "step", lambda log, event: event.step, True),
+        "round": (EventLog, "round_committed", lambda log, event: event.round, True),
+        "writing": (CheckpointStore, "put", lambda store, round_number, files: round_number, False),
+        "written": (CheckpointStore, "seal", lambda store, progress, layout, files: progress.round, False),
+        "saved": (CheckpointStore, "seal", lambda store, progress, layout, files: progress.round, True),
+    }
+    owner, method, number_of, is_after = moments[kind]
+    original = getattr(owner, method)
+
+    def act_and_die(*arguments: object) -> object:
+        result = original(*arguments) if is_after else None
+        if number_of(*arguments) == number:
             os.kill(os.getpid(), signal.SIGKILL)
+        return result if is_after else original(*arguments)
 
-    mock.patch.object(EventLog, method, tell_and_die).start()
+    mock.patch.object(owner, method, act_and_die).start()

@@ -1,5 +1,8 @@
 """Whether a run is already done. Imports nothing heavy: a second start of a finished run ends at once."""
 
+import hashlib
+import json
+
 from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, RunResult
 from workloads.spec.errors import UserError
 from workloads.spec.launch import LaunchSpec
@@ -29,5 +32,38 @@ def finished_result(launch: LaunchSpec) -> RunResult | None:
 
 
 def training_facts(recipe: Recipe) -> str:
-    """The part of a recipe that training depends on: how the model is compressed and served does not change it."""
-    return "\n".join(part.model_dump_json() for part in (recipe.model, recipe.data, recipe.train))
+    """The part of a recipe that the course of training depends on.
+
+    How the model is compressed and served does not change it, nor how a site's workers share the work, how often its
+    state is kept, and what is done about a site that is lost.
+    """
+    train = recipe.train.model_dump_json(
+        exclude={
+            "layout": True,
+            "membership": True,
+            "checkpoint": True,
+            "inner": {"micro_batch", "activation_checkpointing"},
+        }
+    )
+    return f"{recipe.model.model_dump_json()}\n{recipe.data.model_dump_json()}\n{train}"
+
+
+def model_digest(recipe: Recipe) -> str:
+    """SHA-256 of what says which model a recipe trains."""
+    return hashlib.sha256(recipe.model.model_dump_json().encode()).hexdigest()
+
+
+def course_digest(launch: LaunchSpec, site: str = "") -> str:
+    """SHA-256 of all that the sites of a run must agree on, or of that and which `site` it is: recipe, plan, data.
+
+    Layouts are not in it: a site may be started again with another one.
+    """
+    plan = launch.plan
+    facts = [
+        site,
+        training_facts(launch.recipe),
+        [part.model_dump() for part in plan.rounds],
+        [plan.overlap_steps, plan.bits, plan.fragments, plan.precision],
+        [[site.name, site.data_digest, plan.sites[site.name].batch] for site in launch.sites],
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()

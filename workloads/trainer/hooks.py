@@ -5,12 +5,14 @@ from typing import Protocol
 
 from workloads.spec.errors import UserError
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
+from workloads.spec.plan import Plan
 from workloads.spec.recipe import TrainSpec
+from workloads.trainer.schedule import round_epochs
 
 EVENTS = "events.jsonl"
 
 _RULE = "─" * 32
-_METRIC_LABELS = {"accuracy": "acc", "bits_per_byte": "bits/byte"}
+_METRIC_LABELS = {"accuracy": "acc", "auc": "auc", "bits_per_byte": "bits/byte"}  # the log has the others
 
 
 class Hook(Protocol):
@@ -28,35 +30,43 @@ class Hook(Protocol):
     def note(self, event: NoteEvent) -> None:
         """Something out of the ordinary."""
 
+    def close(self) -> None:
+        """Nothing more will happen. May be repeated."""
+
 
 class Console:
     """Progress for a person, on standard output."""
 
-    def __init__(self, train: TrainSpec) -> None:
-        self._train = train
+    def __init__(self, train: TrainSpec, plan: Plan) -> None:
+        self._epochs = train.epochs
+        self._of_round = round_epochs(train, plan)
         self._epoch = 0
 
     def round_started(self, number: int) -> None:
         """The epoch with its rule, if it is a new one, and the batch."""
-        epoch, batch = divmod(number - 1, self._train.rounds_per_epoch)
-        if epoch + 1 != self._epoch:
-            self._epoch = epoch + 1
-            self.say(f"Epoch {self._epoch}/{self._train.epochs}")
+        epoch = self._of_round[number - 1]
+        if epoch != self._epoch:
+            self._epoch = epoch
+            self.say(f"Epoch {epoch}/{self._epochs}")
             self.say(_RULE)
-        self.say(f"Batch {batch + 1}/{self._train.rounds_per_epoch}")
+        self.say(f"Batch {number - self._of_round.index(epoch)}/{self._of_round.count(epoch)}")
 
     def step(self, event: StepEvent) -> None:
         """Steps are too many to be read."""
 
     def round_committed(self, event: RoundEvent) -> None:
         """Loss, metric and time of the round."""
-        metrics = "".join(f" - {_METRIC_LABELS.get(name, name)}: {value:.4f}" for name, value in event.metrics.items())
+        known = {label: event.metrics[name] for name, label in _METRIC_LABELS.items() if name in event.metrics}
+        metrics = "".join(f" - {label}: {value:.4f}" for label, value in known.items())
         self.say(f"- loss: {event.loss:.4f}{metrics}")
         self.say(f"- time: {event.seconds:.2f}s")
 
     def note(self, event: NoteEvent) -> None:
         """One line."""
         self.say(f"note: {event.text}")
+
+    def close(self) -> None:
+        """Standard output is not this hook's to close."""
 
     @staticmethod
     def say(line: str) -> None:

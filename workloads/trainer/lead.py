@@ -1,73 +1,64 @@
-"""What the first rank of a site does besides training: it speaks with the other sites, keeps checkpoints and tells."""
+"""What the first rank of a site does besides training: it tells, looks through checkpoints, and ends the run."""
 
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing, contextmanager
 from time import time
-
-from torch import Tensor, nn
 
 from workloads.spec.events import NoteEvent
 from workloads.spec.launch import LaunchSpec, SiteLaunch
-from workloads.sync import Exchange, Synchronizer
-from workloads.trainer.checkpoint import CheckpointStore, Progress
+from workloads.trainer.checkpoints import CheckpointStore, Outcome, Progress
 from workloads.trainer.evaluation import Tally
 from workloads.trainer.hooks import EVENTS, Console, EventLog, Hook
-from workloads.trainer.state import flatten
-from workloads.trainer.summary import SiteSummary, await_summaries, summary_path
-
-_LOOK_AGAIN_S = 1.0
+from workloads.trainer.summary import SiteSummary, await_summaries, others_are_done, summary_path
+from workloads.trainer.watching.prometheus import SiteMetrics
+from workloads.trainer.watching.tracking import Tracking
 
 
 class Lead:
-    """The first rank's side of a site's run."""
+    """The first rank's side of a site's run; `hooks` after `console` and `log` are for those who watch."""
 
     def __init__(
-        self, launch: LaunchSpec, site: SiteLaunch, store: CheckpointStore, exchange: Exchange, initial: Tensor
+        self,
+        launch: LaunchSpec,
+        site: SiteLaunch,
+        store: CheckpointStore,
+        log: EventLog,
+        console: Console,
+        metrics: SiteMetrics,
+        *watchers: Hook,
     ) -> None:
         self._launch = launch
         self._site = site
         self._others = [peer for peer in launch.sites if peer.name != site.name]
         self._store = store
-        self._exchange = exchange
-        self._console = Console(launch.recipe.train)
-        self._log = EventLog(site.work / EVENTS)
-        self._start = Progress()
-        self.hooks: tuple[Hook, ...] = (self._console, self._log)
-        self.synchronizer = Synchronizer(
-            site=site.name,
-            sites=[peer.name for peer in launch.sites],
-            initial=initial,
-            outer=launch.recipe.train.outer,
-            exchange=exchange,
-        )
+        self._log = log
+        self._console = console
+        self._metrics = metrics
+        self._resumed_at = 0
+        self.hooks: tuple[Hook, ...] = (console, log, metrics, *watchers)
 
-    def close(self) -> None:
-        """Close the log; the exchange is its opener's."""
-        self._log.close()
+    def usable_rounds(self) -> list[int]:
+        """Rounds with a checkpoint that verifies; every other is told of."""
+        return self._store.usable_rounds(self.note)
 
-    def agree_on_round(self) -> int:
-        """The newest round that every site has a usable checkpoint of, 0 for none; waits for all sites."""
-        usable = self._store.usable_rounds(self.note)
-        last = self._launch.recipe.train.rounds
-        if usable[-1:] == [last] and self._others_are_done():
-            return last  # they may be gone
+    def is_alone_at_the_end(self, usable: list[int]) -> bool:
+        """Whether this site is at its last round, and the others, who are done, may be gone."""
+        return usable[-1:] == [len(self._launch.plan.rounds)] and others_are_done(self._others)
+
+    def say_who_is_awaited(self) -> None:
+        """A line for who sits before the console."""
         if self._others:
             self._console.say(f"waiting for {', '.join(peer.name for peer in self._others)}")
-        return self._exchange.rendezvous(usable, None)
 
-    def resume(self, progress: Progress, outer: Mapping[str, Tensor] | None) -> None:
-        """Go on from `progress`; `outer` is the merge's state there, None for a fresh start."""
+    def go_on(self, progress: Progress) -> None:
+        """Training goes on from `progress`: forget what comes after it."""
         summary_path(self._site).unlink(missing_ok=True)  # of an earlier attempt that was not published
         self._store.discard_after(progress.round)
         self._log.rewind(progress.round, progress.step)
-        self._start = progress
-        if outer is not None:
-            self.synchronizer.load_state_dict(dict(outer))
-            self.note(f"training resumes after round {progress.round} of {self._launch.recipe.train.rounds}")
-
-    def save(self, progress: Progress, tensors: Mapping[str, Tensor]) -> None:
-        """Make a state durable."""
-        self._store.save(self._with_wire_bytes(progress), tensors)
+        self._resumed_at = progress.round
+        if progress.round:
+            self.note(f"training resumes after round {progress.round} of {len(self._launch.plan.rounds)}")
 
     def note(self, text: str) -> None:
         """Tell a person and the log."""
@@ -75,52 +66,60 @@ class Lead:
         for hook in self.hooks:
             hook.note(event)
 
-    def conclude(self, progress: Progress, sums: Tally, peak_memory_bytes: int) -> dict[str, SiteSummary]:
-        """Leave this site's summary and wait for the others', serving them what they still need meanwhile."""
-        while not (self._exchange.drain(_LOOK_AGAIN_S) or self._others_are_done()):
-            continue
-        final = self._with_wire_bytes(progress)
+    def checkpointed(self, outcome: Outcome) -> None:
+        """A state became durable, or did not."""
+        if outcome.fault is None:
+            self._metrics.checkpointed(time())
+        else:
+            self.note(
+                f"the checkpoint of round {outcome.round} was not kept: {outcome.fault}; "
+                "training goes on, and earlier ones are kept"
+            )
+
+    def conclude(
+        self, progress: Progress, sums: Tally, digest: str, refused: Counter[str], peak_memory_bytes: int
+    ) -> None:
+        """Leave this site's summary."""
         SiteSummary(
             run_id=self._launch.run_id,
             site=self._site.name,
-            outer_state_digest=self.synchronizer.digest(),
+            outer_state_digest=digest,
             tally=sums,
-            steps=final.step,
-            samples=final.samples,
-            wall_s=final.wall_s,
-            wait_s=final.wait_s,
-            bytes_sent=final.bytes_sent,
-            wire_bytes_sent=final.wire_bytes_sent,
-            refused_frames=dict(self._exchange.refused),
-            resumed_at_round=self._start.round,
+            steps=progress.step,
+            samples=progress.samples - progress.lost_samples,
+            lost_samples=progress.lost_samples,
+            wall_s=progress.wall_s,
+            wait_s=progress.wait_s,
+            bytes_sent=progress.bytes_sent,
+            wire_bytes_sent=progress.wire_bytes_sent,
+            refused_frames=dict(refused),
+            resumed_at_round=self._resumed_at,
             peak_memory_bytes=peak_memory_bytes,
         ).save(summary_path(self._site))
-        return await_summaries(self._launch.sites)
 
-    def _others_are_done(self) -> bool:
-        return all(summary_path(peer).is_file() for peer in self._others)
-
-    def _with_wire_bytes(self, progress: Progress) -> Progress:
-        wire_bytes = self._start.wire_bytes_sent + self._exchange.wire_bytes_sent
-        return progress.model_copy(update={"wire_bytes_sent": wire_bytes})
+    def await_summaries(self, names: tuple[str, ...]) -> dict[str, SiteSummary]:
+        """The summaries of sites `names`, once all are there."""
+        return await_summaries([site for site in self._launch.sites if site.name in names])
 
 
 @contextmanager
-def open_lead(launch: LaunchSpec, site: SiteLaunch, model: nn.Module, store: CheckpointStore) -> Iterator[Lead]:
-    """The lead of `site`, its exchange started. `model` has the parameters that every site begins with.
+def open_lead(
+    launch: LaunchSpec, site: SiteLaunch, store: CheckpointStore, refused: Callable[[], Mapping[str, int]]
+) -> Iterator[Lead]:
+    """The lead of `site`. `refused` gives the frames refused so far by reason, to any thread.
 
     Raises:
-        UserError: the exchange's port is in use, or plain text is asked for off loopback.
+        UserError: the port for metrics is in use.
     """
-    initial = flatten(model)
-    exchange = Exchange(
-        run_id=launch.run_id,
-        site=site.name,
-        listen=site.listen,
-        peers=site.peers,
-        credentials=site.credentials,
-        max_frame_bytes=initial.nbytes,
-    )
-    exchange.start()
-    with closing(exchange), closing(Lead(launch, site, store, exchange, initial)) as lead:
-        yield lead
+    with ExitStack() as stack:
+        console = Console(launch.recipe.train, launch.plan)
+
+        def say(text: str) -> None:
+            console.say(f"note: {text}")
+
+        log = stack.enter_context(closing(EventLog(site.work / EVENTS)))
+        metrics = stack.enter_context(closing(SiteMetrics(launch, site, refused, say)))
+        watchers: list[Hook] = []
+        if launch.tracking is not None:
+            watchers.append(stack.enter_context(closing(Tracking(launch, site, launch.tracking, say))))
+        yield Lead(launch, site, store, log, console, metrics, *watchers)

@@ -1,188 +1,231 @@
-"""The round loop: train alone, offer what was learnt, merge, and again. In an outage, train on."""
+"""The loop of a site: train, offer what was learnt when it is due, merge, and again. In an outage, train on."""
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
-from torch.optim import Optimizer
-
 from workloads.spec.errors import UserError
-from workloads.spec.events import NoteEvent, RoundEvent, StepEvent
-from workloads.spec.recipe import Recipe
-from workloads.sync import RoundReport
-from workloads.trainer.checkpoint import Progress
+from workloads.spec.launch import LaunchSpec
+from workloads.trainer.checkpoints import Begun, Progress
+from workloads.trainer.cohort import SiteCohort
 from workloads.trainer.data import Data
-from workloads.trainer.evaluation import measure
-from workloads.trainer.hooks import Hook
-from workloads.trainer.model import logits, predictor
-from workloads.trainer.optim import learning_rate, set_learning_rate
-from workloads.trainer.parallelise import parallelise, rank_batch
+from workloads.trainer.optim import Optimizers, learning_rate, set_learning_rate
+from workloads.trainer.parallelise import ParallelModel
 from workloads.trainer.rounds import SiteRounds
-from workloads.trainer.state import capture, random_state
-from workloads.trainer.world import World
+from workloads.trainer.schedule import Schedule
+from workloads.trainer.summary import others_are_done
+from workloads.trainer.telling import Teller
 
-# In an outage a small model makes thousands of steps a second; only so many go into the log.
-_SECONDS_BETWEEN_STEPS_AHEAD = 1.0
+_LOOK_S = 1.0  # between two looks at the cohort while the site waits for frames
 
 
 @dataclass(frozen=True)
 class Site:
-    """What the loop works with. `model` is the plain one, as it is saved; `hooks` and `save` act on the first rank."""
+    """What the loop works with, on one rank. `save` makes a state durable after a round, in its own time."""
 
     name: str
-    recipe: Recipe
-    round_deadline_s: float
-    world: World
-    model: nn.Module
-    optimizer: Optimizer
+    launch: LaunchSpec
+    parallel: ParallelModel
+    optimizer: Optimizers
     data: Data
     rounds: SiteRounds
-    hooks: Sequence[Hook]
-    save: Callable[[Progress, Mapping[str, Tensor]], None]
+    cohort: SiteCohort
+    teller: Teller
+    save: Callable[[Progress], None]
 
 
-class RoundLoop:
+class SiteLoop:
     """Takes a site from `progress` to the last round. All ranks of the site run it together."""
 
     def __init__(self, site: Site, progress: Progress) -> None:
         self._site = site
-        self._spec = site.recipe.train
-        self._parallel = parallelise(site.model, site.world)
-        self._rank_batch = rank_batch(self._spec.inner.batch, site.world)
+        self._plan = site.launch.plan
+        self._inner = site.launch.recipe.train.inner
+        self._batch = self._plan.sites[site.name].batch
+        self._schedule = Schedule.of(self._plan)
         self._progress = progress
-        self._pending = False  # a round is begun and not yet committed
+        self._saved_round = progress.round
+        self._alone: int | None = None  # steps made since a turn was missed
         self._round_started = time.monotonic()
-        self._step_logged = 0.0
 
-    def run(self) -> Progress:
-        """Make all rounds that are left. Raises `UserError` if the loss stops being a number or the disk is full."""
-        while self._progress.round < self._spec.rounds:
-            self._make_round()
-        return self._progress
+    def run(self, *, must_heal: bool = False) -> Progress | None:
+        """Make all rounds that are left; of a site that `must_heal`, those that the others have left.
 
-    def _make_round(self) -> None:
-        number = self._progress.round + 1
-        for hook in self._site.hooks:
-            hook.round_started(number)
-        while self._progress.steps_ahead < self._spec.inner.steps:
-            self._step()
-        self._site.rounds.begin(self._progress.steps_ahead * self._spec.inner.batch)
-        self._pending = True
-        self._advance(steps_ahead=0)
-        self._commit(is_last=number == self._spec.rounds)
-        self._site.rounds.merge()
-        self._pending = False
-        self._advance(round=number)
-        self._conclude_round()
+        None: they have ended the run without this site.
 
-    def _commit(self, *, is_last: bool) -> None:
-        """Wait for the other sites until the deadline, and train on from there; after the last round just wait on."""
-        rounds, deadline_s = self._site.rounds, self._site.round_deadline_s
-        if rounds.commit(deadline_s):
-            return
-        silence = f"round {self._progress.round + 1}: no word from every site within {deadline_s:g} s"
-        if is_last:
-            self._note(f"{silence}; all steps are made, waiting for the link")
-            rounds.commit(None)
-            return
-        self._note(f"{silence}; training on alone until the link is back")
-        while not rounds.commit(0.0):
-            self._step()
-        self._note(f"the link is back after {self._progress.steps_ahead} steps alone")
+        Raises:
+            UserError: the loss stops being a number, or what it was learnt from cannot be merged.
+        """
+        rounds, turns = self._site.rounds, self._schedule.turns
+        if must_heal:
+            if not self._heal():
+                return None
+        elif rounds.committed < turns:
+            self._site.teller.round_started(self._progress.round + 1)
+        while True:
+            self._make_turns()
+            if rounds.committed == turns:
+                return self._progress
+            if self._site.cohort.tend():
+                if not self._heal():
+                    return None
+            elif rounds.begun < turns:
+                self._step()
 
-    def _step(self) -> None:
-        site, inner, progress = self._site, self._spec.inner, self._progress
-        started = time.monotonic()
-        set_learning_rate(site.optimizer, learning_rate(inner, progress.step, self._spec.rounds * inner.steps))
-        inputs, targets = self._next_batch()
-        loss = cross_entropy(logits(self._parallel, inputs).flatten(0, -2), targets.flatten())
-        site.optimizer.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        if inner.clip_norm is not None:
-            nn.utils.clip_grad_norm_(site.model.parameters(), inner.clip_norm)
-        site.optimizer.step()
-        mean_loss = float(site.world.mean(loss.detach()))
-        self._advance(
-            step=progress.step + 1, samples=progress.samples + inner.batch, steps_ahead=progress.steps_ahead + 1
+    def _make_turns(self) -> None:
+        """Commit what has travelled long enough and arrived, and begin what is due, for this step."""
+        rounds, schedule = self._site.rounds, self._schedule
+        while True:
+            if rounds.pending and self._progress.step >= self._commits_at():
+                if not self._has_arrived():
+                    return
+                self._commit()
+            elif rounds.begun < schedule.turns and rounds.can_begin and self._progress.step >= self._begins_at():
+                self._begin()
+            else:
+                return
+
+    def _begins_at(self) -> int:
+        return self._schedule.begins_at(self._site.rounds.begun + 1, self._progress.delay)
+
+    def _commits_at(self) -> int:
+        if self._site.rounds.begun == self._schedule.turns:  # nothing is left that could overlap
+            return self._progress.step
+        return self._schedule.commits_at(
+            self._site.rounds.committed + 1, self._progress.pending[0].step, self._progress.delay
         )
-        if not math.isfinite(mean_loss):
-            raise UserError(
-                f"site {site.name}: loss is {mean_loss} at step {self._progress.step}; "
-                f"lower train.inner.lr {inner.lr:g} or set train.inner.clip_norm"
-            )
-        self._log_step(mean_loss, time.monotonic() - started)
 
-    def _next_batch(self) -> tuple[Tensor, Tensor]:
-        """This rank's part of the site's next batch."""
-        world = self._site.world
-        round_number = self._progress.round + int(self._pending)
-        batch = self._site.data.batch(round_number, self._progress.samples, self._spec.inner.batch)
-        part = slice(world.rank * self._rank_batch, (world.rank + 1) * self._rank_batch)
-        inputs, targets = (torch.from_numpy(array[part]).to(world.device) for array in batch)
-        return inputs, targets
+    def _begin(self) -> None:
+        progress = self._progress
+        late = progress.step - self._begins_at()
+        self._site.rounds.begin(progress.samples)
+        begun = Begun(step=progress.step, samples=progress.samples)
+        self._advance(delay=progress.delay + late, pending=(*progress.pending, begun))
+
+    def _has_arrived(self) -> bool:
+        """Whether the oldest pending turn can be committed now.
+
+        It is waited for until the deadline. After that it is only looked for each step, and waited for again once all
+        steps are made.
+        """
+        rounds, teller, deadline_s = self._site.rounds, self._site.teller, self._site.launch.round_deadline_s
+        is_last = rounds.begun == self._schedule.turns
+        if self._alone is not None:
+            if not rounds.arrived(_LOOK_S if is_last else 0.0):
+                return False
+            if not is_last:
+                teller.note(f"the link is back after {self._alone} steps alone")
+            self._alone = None
+            return True
+        started = time.monotonic()
+        while not rounds.arrived(min(_LOOK_S, deadline_s)):
+            if self._site.cohort.tend():
+                return False
+            if teller.agree(time.monotonic() - started >= deadline_s):
+                silence = f"round {self._progress.round + 1}: no word from every site within {deadline_s:g} s"
+                now = (
+                    "all steps are made, waiting for the link"
+                    if is_last
+                    else "training on alone until the link is back"
+                )
+                teller.note(f"{silence}; {now}")
+                self._alone = 0
+                return False
+        return True
+
+    def _commit(self) -> None:
+        rounds, progress = self._site.rounds, self._progress
+        rounds.commit()
+        self._advance(pending=progress.pending[1:], merged_samples=progress.pending[0].samples)
+        if rounds.committed % self._schedule.fragments == 0:
+            self._conclude_round()
 
     def _conclude_round(self) -> None:
         """Validate, tell and save."""
-        site, spec = self._site, self._spec
+        site, train = self._site, self._site.launch.recipe.train
+        use = site.rounds.take_use()
         now = time.monotonic()
         seconds, self._round_started = now - self._round_started, now
-        random = site.world.gather(random_state(site.world.device).to(site.world.device)).cpu()
-        report = site.rounds.report
-        if report is None:  # not the first rank
-            return
+        number, last = self._progress.round + 1, len(self._plan.rounds)
         self._advance(
-            wall_s=self._progress.wall_s + seconds,
-            wait_s=self._progress.wait_s + report.wait_s,
-            bytes_sent=self._progress.bytes_sent + report.bytes_sent,
-        )
-        self._tell_round(report, seconds)
-        if self._progress.round % spec.checkpoint.every_rounds == 0 or self._progress.round == spec.rounds:
-            site.save(self._progress, capture(site.model, site.optimizer, random, site.rounds.outer_state()))
-
-    def _tell_round(self, report: RoundReport, seconds: float) -> None:
-        site, number = self._site, self._progress.round
-        batches = site.data.validation(number - 1)
-        quality = measure(site.recipe, predictor(site.model, site.world.device), batches).quality(site.recipe)
-        event = RoundEvent(
-            t=time.time(),
-            site=site.name,
             round=number,
-            rounds=self._spec.rounds,
-            epoch=(number - 1) // self._spec.rounds_per_epoch + 1,
-            loss=quality.pop("loss"),
-            metrics=quality,
-            bytes_sent=report.bytes_sent,
-            bytes_received=report.bytes_received,
-            wait_s=report.wait_s,
-            seconds=seconds,
+            wall_s=self._progress.wall_s + seconds,
+            wait_s=self._progress.wait_s + use.wait_s,
+            bytes_sent=self._progress.bytes_sent + use.bytes_sent,
         )
-        for hook in site.hooks:
-            hook.round_committed(event)
+        site.teller.round_committed(number, use, seconds)
+        if number % train.checkpoint.every_rounds == 0 or number == last:
+            if not site.rounds.is_finite():
+                raise self._diverged("a parameter is not a number")
+            site.save(self._progress)
+            self._saved_round = number
+        if number < last:
+            site.teller.round_started(number + 1)
 
-    def _log_step(self, loss: float, seconds: float) -> None:
-        now = time.time()
-        if self._pending and now - self._step_logged < _SECONDS_BETWEEN_STEPS_AHEAD:
-            return
-        self._step_logged = now
-        event = StepEvent(
-            t=now,
-            site=self._site.name,
+    def _step(self) -> None:
+        site, progress = self._site, self._progress
+        started = time.monotonic()
+        rate = learning_rate(self._inner, progress.step, self._plan.steps)
+        set_learning_rate(site.optimizer, rate)
+        round_number = site.rounds.begun // self._schedule.fragments
+        loss = float(site.parallel.train_step(site.data.batch(round_number, progress.samples, self._batch)))
+        self._advance(step=progress.step + 1, samples=progress.samples + self._batch)
+        if not math.isfinite(loss):
+            raise self._diverged(f"loss is {loss}")
+        norm = None
+        if self._inner.clip_norm is not None:
+            norm = float(site.parallel.clip_gradients(self._inner.clip_norm))
+        site.optimizer.step()
+        if self._alone is not None:
+            self._alone += 1
+        site.teller.step(
             step=self._progress.step,
             loss=loss,
-            samples=self._spec.inner.batch,
-            seconds=seconds,
+            seconds=time.monotonic() - started,
+            lr=rate,
+            grad_norm=norm,
+            is_alone=self._alone is not None,
         )
-        for hook in self._site.hooks:
-            hook.step(event)
 
-    def _note(self, text: str) -> None:
-        event = NoteEvent(t=time.time(), site=self._site.name, text=text)
-        for hook in self._site.hooks:
-            hook.note(event)
+    def _diverged(self, what: str) -> UserError:
+        inner = self._inner
+        kept = f"the state of round {self._saved_round} is kept" if self._saved_round else "no state was kept yet"
+        remedy = f"lower train.inner.lr {inner.lr:g}" + (
+            " or set train.inner.clip_norm" if inner.clip_norm is None else ""
+        )
+        return UserError(f"site {self._site.name}: {what} at step {self._progress.step}; {kept}; {remedy}")
 
-    def _advance(self, **changes: float) -> None:
+    def _heal(self) -> bool:
+        """Go on from the others' outer state, in the round that they are in; False: they have ended the run."""
+        site, progress = self._site, self._progress
+        others = [peer for peer in site.launch.sites if peer.name != site.name]
+        number = site.cohort.heal(
+            trained=progress.samples,
+            merged=progress.merged_samples,
+            say=site.teller.note,
+            is_over=lambda: others_are_done(others),
+        )
+        if number is None:
+            site.teller.note("the others have ended the run without this site; nothing is left to do")
+            return False
+        turns = number * self._schedule.fragments
+        site.rounds.go_on(turns, turns)
+        site.rounds.take_over()
+        planned = self._schedule.begins_at(turns, 0)
+        step = max(progress.step, planned)
+        self._advance(
+            round=number,
+            step=step,
+            delay=step - planned,
+            pending=(),
+            merged_samples=progress.samples,
+            lost_samples=progress.lost_samples + progress.samples - progress.merged_samples,
+        )
+        self._alone = None
+        site.teller.note(f"healed; goes on with round {number + 1}")
+        site.teller.round_started(number + 1)
+        return True
+
+    def _advance(self, **changes: object) -> None:
         self._progress = self._progress.model_copy(update=changes)

@@ -37,7 +37,7 @@ def publish(launch: LaunchSpec, model: nn.Module, summaries: Mapping[str, SiteSu
     first = summaries[launch.sites[0].name]
     result = RunResult(
         run_id=launch.run_id,
-        rounds=launch.recipe.train.rounds,
+        rounds=len(launch.plan.rounds),
         steps=first.steps,
         samples=sum(summary.samples for summary in summaries.values()),
         parameters=parameters,

@@ -28,7 +28,8 @@ class SiteSummary(Frozen):
     outer_state_digest: Sha256
     tally: Tally
     steps: PositiveInt
-    samples: PositiveInt
+    samples: PositiveInt  # whose learning was merged
+    lost_samples: NonNegativeInt = 0  # trained on besides, and given up when the site was healed
     wall_s: float
     wait_s: Annotated[float, Field(ge=0)]
     bytes_sent: NonNegativeInt
@@ -41,6 +42,11 @@ class SiteSummary(Frozen):
 def summary_path(site: SiteLaunch) -> Path:
     """Where `site` leaves its summary."""
     return site.work / SUMMARY
+
+
+def others_are_done(others: Sequence[SiteLaunch]) -> bool:
+    """Whether every one of `others` has left its summary: it has all that it needs."""
+    return all(summary_path(site).is_file() for site in others)
 
 
 def await_summaries(sites: Sequence[SiteLaunch]) -> dict[str, SiteSummary]:

@@ -1,31 +1,37 @@
 """One site's training from launch to result: reads top to bottom like the run itself."""
 
 import hashlib
-import json
 import resource
-from contextlib import ExitStack
+from collections import Counter
+from contextlib import ExitStack, closing
+from typing import Any
 
 import torch
-from torch import nn
-from torch.optim import Optimizer
+import torch.distributed as dist
 
-from workloads.spec.errors import UserError
-from workloads.spec.launch import LaunchSpec, SiteLaunch
-from workloads.trainer.checkpoint import CheckpointStore, Progress
+from workloads.spec.launch import LaunchSpec, ShardManifest, SiteLaunch
+from workloads.trainer.checkpoints import Progress
+from workloads.trainer.checkpoints.state import SiteState, seed_all
+from workloads.trainer.cohort import SiteCohort
 from workloads.trainer.data import open_data
 from workloads.trainer.evaluation import tally
-from workloads.trainer.finished import training_facts
+from workloads.trainer.judging import site_predictor
 from workloads.trainer.lead import Lead, open_lead
-from workloads.trainer.loop import RoundLoop, Site
-from workloads.trainer.model import build_model, predictor
+from workloads.trainer.loop import Site, SiteLoop
+from workloads.trainer.losses import training_loss
+from workloads.trainer.model import build_model
 from workloads.trainer.optim import build_optimizer
+from workloads.trainer.parallelise import ParallelModel, parallelise
+from workloads.trainer.part import Part, open_part
 from workloads.trainer.publish import publish
 from workloads.trainer.rounds import SiteRounds
+from workloads.trainer.saving import StateSaver, open_store
 from workloads.trainer.shard_files import verify_shard
-from workloads.trainer.state import restore
+from workloads.trainer.summary import others_are_done
+from workloads.trainer.telling import Teller
 from workloads.trainer.world import World, join_world
 
-_CHECKPOINTS = "checkpoints"
+_LOOK_S = 1.0
 
 
 def train_site(launch: LaunchSpec, site: SiteLaunch) -> None:
@@ -35,74 +41,123 @@ def train_site(launch: LaunchSpec, site: SiteLaunch) -> None:
         UserError: data, recipe, workers, ports or disk do not allow it; the message says what to do.
     """
     verify_shard(site.data, site.data_digest)
-    recipe = launch.recipe
-    with join_world(site.threads, recipe.train.seed) as world, ExitStack() as stack:
-        _check_workers(site, world)
-        model = build_model(recipe).to(world.device)  # the same at every site: same seed
-        optimizer = build_optimizer(recipe.train.inner, model)
-        store = CheckpointStore(site.work / _CHECKPOINTS, recipe.train.checkpoint.keep, _identity(launch, site))
-        lead = stack.enter_context(open_lead(launch, site, model, store)) if world.is_first else None
-        progress = _resume(world, lead, store, model, optimizer)
-        loop = RoundLoop(
-            Site(
-                name=site.name,
-                recipe=recipe,
-                round_deadline_s=launch.round_deadline_s,
-                world=world,
-                model=model,
-                optimizer=optimizer,
-                data=open_data(recipe, site.data),
-                rounds=SiteRounds(world, model, lead.synchronizer if lead else None),
-                hooks=lead.hooks if lead else (),
-                save=lead.save if lead else _save_nothing,
-            ),
-            progress,
+    recipe, plan = launch.recipe, launch.plan
+    layout = plan.sites[site.name].layout
+    counts = ShardManifest.load(site.data / "manifest.json").class_counts
+    with join_world(site.threads, recipe.train.seed, layout) as world, ExitStack() as stack:
+        seed_all(recipe.train.seed)  # the model is the same at every site
+        model = build_model(recipe).to(world.device)
+        store = open_store(launch, site, sum(parameter.numel() for parameter in model.parameters()))
+        parallel = parallelise(model, plan, plan.sites[site.name], world, training_loss(recipe, counts))
+        optimizer = build_optimizer(recipe.train.inner, parallel)
+        part = stack.enter_context(open_part(launch, site, parallel)) if parallel.owns_part else None
+        refused = part.exchange.refused if part is not None else Counter[str]()
+        lead = stack.enter_context(open_lead(launch, site, store, lambda: refused)) if world.is_first else None
+        synchronizer = part.synchronizer if part is not None else None
+        rounds = SiteRounds(world, parallel, plan.fragments, synchronizer)
+        saver = stack.enter_context(
+            closing(
+                StateSaver(
+                    world=world,
+                    layout=layout,
+                    store=store,
+                    state=SiteState(model, parallel, optimizer, synchronizer, world.device),
+                    wire_bytes=lambda: part.exchange.wire_bytes_sent if part is not None else 0,
+                    on_outcome=lead.checkpointed if lead is not None else None,
+                )
+            )
         )
-        finished = loop.run()
-        peak_memory = int(world.gather(torch.tensor(_peak_memory_bytes(), device=world.device)).sum())
-        if lead is not None:
-            sums = tally(recipe, predictor(model, world.device), site.data)
-            summaries = lead.conclude(finished, sums, peak_memory)
-            if site.name == launch.sites[0].name:
-                publish(launch, model, summaries)
+        cohort = SiteCohort(world, part, tuple(sorted(site.peers)))
+        data = open_data(recipe, site.data)
+        teller = Teller(
+            name=site.name,
+            launch=launch,
+            world=world,
+            parallel=parallel,
+            data=data,
+            hooks=lead.hooks if lead is not None else (),
+            refused=refused.total,
+        )
+        progress, must_heal = _resume(launch, world, lead, cohort, saver, rounds)
+        loop = SiteLoop(
+            Site(site.name, launch, parallel, optimizer, data, rounds, cohort, teller, saver.save), progress
+        )
+        finished = loop.run(must_heal=must_heal)
+        saver.finish()
+        if finished is None:
+            return
+        _conclude(launch, site, world, parallel, part, lead, cohort, saver.with_wire_bytes(finished))
 
 
 def _resume(
-    world: World, lead: Lead | None, store: CheckpointStore, model: nn.Module, optimizer: Optimizer
-) -> Progress:
-    number = world.share(lead.agree_on_round() if lead else 0)
-    if number == 0:
-        torch.manual_seed(torch.initial_seed() + world.rank)  # ranks draw apart once the model is made
-        progress, outer = Progress(), None
-    else:
-        progress, tensors = store.load(number)
-        outer = restore(tensors, model, optimizer, world.device, world.rank)
+    launch: LaunchSpec, world: World, lead: Lead | None, cohort: SiteCohort, saver: StateSaver, rounds: SiteRounds
+) -> tuple[Progress, bool]:
+    """Go back to the newest round that all sites can go on after. Whether the others went on too far, and it must heal."""
+    told: list[Any] = [None]
     if lead is not None:
-        lead.resume(progress, outer)
-    return progress
+        usable = lead.usable_rounds()
+        told = [(usable, lead.is_alone_at_the_end(usable))]
+        if not told[0][1]:
+            lead.say_who_is_awaited()
+    if world.size > 1:
+        dist.broadcast_object_list(told, src=0, device=world.device)
+    usable, is_alone = told[0]
+    newest = usable[-1] if usable else 0
+    number = newest if is_alone else cohort.start(usable, launch.run_id)
+    progress = saver.restore(newest if number is None else number, launch.recipe.train.seed)
+    committed = progress.round * launch.plan.fragments
+    rounds.go_on(committed + len(progress.pending), committed)
+    if lead is not None:
+        lead.go_on(progress)
+    if number is not None:
+        cohort.settle()
+    return progress, number is None
 
 
-def _check_workers(site: SiteLaunch, world: World) -> None:
-    if world.size != site.workers:
-        raise UserError(
-            f"site {site.name}: {world.size} processes were started for {site.workers} workers; "
-            f"use torchrun --nproc-per-node {site.workers}"
-        )
+def _conclude(
+    launch: LaunchSpec,
+    site: SiteLaunch,
+    world: World,
+    parallel: ParallelModel,
+    part: Part | None,
+    lead: Lead | None,
+    cohort: SiteCohort,
+    finished: Progress,
+) -> None:
+    """Serve the others what they still need, leave this site's summary, and at the first site publish the model."""
+    sums = tally(launch.recipe, site_predictor(parallel), site.data)
+    peak_memory = int(world.gather(torch.tensor(_peak_memory_bytes(), device=world.device)).sum())
+    weights = parallel.full_state()
+    others = [peer for peer in launch.sites if peer.name != site.name]
+    while True:
+        is_done = part is None or part.exchange.drain(_LOOK_S) or others_are_done(others)
+        if world.gather(torch.tensor(int(is_done), device=world.device)).min():
+            break
+        cohort.tend()
+    digest, refused = _of_all_parts(world, part)
+    if lead is None:
+        return
+    lead.conclude(finished, sums, digest, refused, peak_memory)
+    summaries = lead.await_summaries(cohort.sites)
+    if site.name == next(each.name for each in launch.sites if each.name in cohort.sites) and weights is not None:
+        model = build_model(launch.recipe)
+        model.load_state_dict(weights)
+        publish(launch, model, summaries)
 
 
-def _identity(launch: LaunchSpec, site: SiteLaunch) -> str:
-    """What a checkpoint must agree on to be of use: everything that the course of training depends on."""
-    facts = [
-        training_facts(launch.recipe),
-        site.name,
-        site.workers,
-        [[peer.name, peer.data_digest] for peer in launch.sites],
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
-
-
-def _save_nothing(*_: object) -> None:
-    """Other ranks than the first have nothing of their own to save."""
+def _of_all_parts(world: World, part: Part | None) -> tuple[str, Counter[str]]:
+    """The digest of the whole outer state, and the frames that any part has refused, by reason."""
+    mine = None
+    if part is not None:
+        mine = (part.exchange.part, part.synchronizer.digest(), dict(part.exchange.refused))
+    every: list[Any] = [mine]
+    if world.size > 1:
+        every = [None] * world.size
+        dist.all_gather_object(every, mine)
+    parts = sorted(each for each in every if each is not None)
+    digests = [digest for _, digest, _ in parts]
+    whole = digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+    return whole, sum((Counter(refused) for _, _, refused in parts), Counter())
 
 
 def _peak_memory_bytes() -> int:

@@ -6,21 +6,28 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
-from tests.kit.worlds import TWO_SITES, make_shards, small_recipe
+from tests.kit.worlds import TWO_SITES, make_plan, make_shards, small_recipe
 from workloads.spec.errors import UserError
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
 from workloads.spec.recipe import InnerSpec
 from workloads.trainer.data import open_data, ordered
 from workloads.trainer.evaluation import measure
 from workloads.trainer.hooks import Console, EventLog
+from workloads.trainer.losses import mean_cross_entropy
 from workloads.trainer.model import build_model, load_model, logits, predictor, save_model
 from workloads.trainer.optim import build_optimizer, learning_rate
+from workloads.trainer.parallelise import parallelise
 from workloads.trainer.shard_files import read_part
-from workloads.trainer.state import flatten, unflatten
+from workloads.trainer.world import World
 
 CPU = torch.device("cpu")
+
+
+def alone(recipe, model):
+    """`model` at a site of one worker."""
+    plan = make_plan(recipe, ("aws-1",))
+    return parallelise(model, plan, plan.sites["aws-1"], World(0, 1, CPU), mean_cross_entropy)
 
 
 def test_the_order_of_data_is_one_permutation_after_another():
@@ -78,9 +85,11 @@ def test_the_cosine_schedule_warms_up_falls_to_a_tenth_and_stays_there():
     assert rates[20:] == pytest.approx([0.1] * 10)
 
 
-def test_weight_decay_is_for_matrices():
-    model = build_model(small_recipe("iris"))
-    groups = build_optimizer(InnerSpec(lr=1.0, weight_decay=0.5, batch=1, steps=1), model).param_groups
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw", "muon"])
+def test_weight_decay_is_for_matrices(optimizer):
+    recipe = small_recipe("iris")
+    spec = InnerSpec(optimizer=optimizer, lr=1.0, weight_decay=0.5, batch=1, steps=1)
+    groups = build_optimizer(spec, alone(recipe, build_model(recipe))).param_groups
     assert {parameter.ndim: group["weight_decay"] for group in groups for parameter in group["params"]} == {
         2: 0.5,
         1: 0.0,
@@ -88,18 +97,17 @@ def test_weight_decay_is_for_matrices():
 
 
 def test_a_tiny_llama_learns(tmp_path):
-    recipe = small_recipe("language")
+    recipe = small_recipe("language", {"train.inner.batch": 8})
     shard = make_shards(recipe, tmp_path, TWO_SITES)["aws-1"]
     data = open_data(recipe, shard)
     torch.manual_seed(0)
     model = build_model(recipe)
-    optimizer = build_optimizer(InnerSpec(lr=0.01, batch=8, steps=40), model)
+    parallel = alone(recipe, model)
+    optimizer = build_optimizer(InnerSpec(lr=0.01, batch=8, steps=40), parallel)
     before = measure(recipe, predictor(model, CPU), data.validation(0)).quality(recipe)["bits_per_byte"]
     for step in range(40):
-        inputs, targets = (torch.from_numpy(array) for array in data.batch(0, 8 * step, 8))
-        cross_entropy(logits(model, inputs).flatten(0, 1), targets.flatten()).backward()
+        parallel.train_step(data.batch(0, 8 * step, 8))
         optimizer.step()
-        optimizer.zero_grad()
     after = measure(recipe, predictor(model, CPU), data.validation(0)).quality(recipe)["bits_per_byte"]
     assert 7 < before < 9
     assert after < 5.5
@@ -131,15 +139,6 @@ def test_a_saved_model_predicts_the_same_and_saving_says_nothing(tmp_path, capfd
     assert torch.equal(logits(model, inputs), logits(loaded, inputs))
 
 
-@pytest.mark.parametrize("name", ["iris", "language"])
-def test_flat_parameters_are_a_copy_and_go_back(name):
-    model = build_model(small_recipe(name))
-    vector = flatten(model)
-    assert len(vector) == sum(parameter.numel() for parameter in model.parameters())
-    unflatten(model, vector + 1)
-    assert torch.equal(flatten(model), vector + 1)
-
-
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -159,7 +158,7 @@ def events():
         yield StepEvent(t=step, site="aws-1", step=step, loss=1.0, samples=12, seconds=0.1)
         if step % 2 == 0:
             yield RoundEvent(
-                t=step, site="aws-1", round=step // 2, rounds=6, epoch=1, loss=0.93124, metrics={"accuracy": 0.70833},
+                t=step, site="aws-1", round=step // 2, rounds=6, epoch=1, loss=0.93124, metrics={"accuracy": 0.70833, "brier": 0.5},
                 bytes_sent=1, bytes_received=1, wait_s=0, seconds=0.214,
             )  # fmt: skip
 
@@ -200,7 +199,8 @@ def test_a_line_that_a_kill_tore_does_not_spoil_the_next(tmp_path):
 
 
 def test_the_console_shows_the_classic_case(capsys):
-    console = Console(small_recipe("iris", {"train.epochs": 2, "train.rounds_per_epoch": 2}).train)
+    recipe = small_recipe("iris", {"train.epochs": 2, "train.rounds_per_epoch": 2})
+    console = Console(recipe.train, make_plan(recipe))
     rounds = [event for event in events() if isinstance(event, RoundEvent)]
     for event in rounds:
         console.round_started(event.round)
@@ -211,3 +211,12 @@ def test_the_console_shows_the_classic_case(capsys):
     assert lines == [
         "Epoch 1/2", rule, "Batch 1/2", *figures, "Batch 2/2", *figures, "Epoch 2/2", rule, "Batch 1/2", *figures
     ]  # fmt: skip
+
+
+def test_the_console_counts_the_rounds_of_an_epoch_by_the_plan(capsys):
+    recipe = small_recipe("language", {"train.epochs": 2, "train.steps_per_epoch": 6})
+    console = Console(recipe.train, make_plan(recipe))
+    for number in (1, 2, 3):
+        console.round_started(number)
+    lines = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("─")]
+    assert lines == ["Epoch 1/2", "Batch 1/2", "Batch 2/2", "Epoch 2/2", "Batch 1/1"]
