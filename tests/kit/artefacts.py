@@ -39,31 +39,43 @@ def make_signing_keys(folder: Path) -> SigningKeys:
     return keys
 
 
-def make_trained(folder: Path, recipe: Recipe) -> ArtifactManifest:
-    """An artefact of kind `trained` whose weights nobody reads."""
+def make_trained(folder: Path, recipe: Recipe, parents: tuple[str, ...] = ()) -> ArtifactManifest:
+    """An artefact whose weights nobody reads: of kind `fused` if it has parents, else `trained`."""
     folder.mkdir(parents=True)
     (folder / "model.safetensors").write_bytes(b"weights")
-    return write_manifest(folder, recipe, "trained")
+    return write_manifest(folder, recipe, "fused" if parents else "trained", parents)
 
 
 def make_table_model(folder: Path, recipe: Recipe, parents: tuple[str, ...] = ()) -> ArtifactManifest:
     """Class i has feature i as its logit: the largest of the first three features wins."""
     weights = numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "weights")
     node = helper.make_node("MatMul", ["features", "weights"], ["logits"])
-    _write_graph(folder, node, weights, ("features", TensorProto.FLOAT, ["batch", 4]), ["batch", 3])
+    _write_graph(folder, [node], weights, ("features", TensorProto.FLOAT, ["batch", 4]), ["batch", 3])
     (folder / LABELS).write_text(json.dumps({"features": list("abcd"), "classes": CLASSES}), encoding="utf-8")
     return write_manifest(folder, recipe, "compressed", parents)
 
 
-def make_text_model(folder: Path, recipe: Recipe, follows: Mapping[int, int]) -> ArtifactManifest:
+def make_picture_model(folder: Path, recipe: Recipe) -> ArtifactManifest:
+    """Pictures of one channel and 2 x 2 pixels: class i has the i-th pixel, read row by row, as its logit."""
+    squeeze = helper.make_node("Flatten", ["pixel_values"], ["flat"])
+    product = helper.make_node("MatMul", ["flat", "weights"], ["logits"])
+    weights = numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "weights")
+    source = ("pixel_values", TensorProto.FLOAT, ["batch", 1, 2, 2])
+    _write_graph(folder, [squeeze, product], weights, source, ["batch", 3])
+    (folder / LABELS).write_text(json.dumps({"classes": CLASSES}), encoding="utf-8")
+    return write_manifest(folder, recipe, "compressed")
+
+
+def make_text_model(folder: Path, recipe: Recipe, follows: Mapping[int, int], context: int = 64) -> ArtifactManifest:
     """A model that has seen one thing: token `follows[t]` comes after token t, and the end after any other."""
     table = np.zeros((VOCABULARY, VOCABULARY), dtype=np.float32)
     table[np.arange(VOCABULARY), [follows.get(token, END) for token in range(VOCABULARY)]] = 20.0
     node = helper.make_node("Gather", ["table", "input_ids"], ["logits"], axis=0)
     tensor = numpy_helper.from_array(table, "table")
     shape = ["batch", "sequence"]
-    _write_graph(folder, node, tensor, ("input_ids", TensorProto.INT64, shape), [*shape, VOCABULARY])
-    save_tokenizer(folder, context=64)
+    facts = {"context": str(context), "vocabulary": str(VOCABULARY)}
+    _write_graph(folder, [node], tensor, ("input_ids", TensorProto.INT64, shape), [*shape, VOCABULARY], facts)
+    save_tokenizer(folder, context)
     return write_manifest(folder, recipe, "compressed")
 
 
@@ -94,18 +106,21 @@ def write_manifest(folder: Path, recipe: Recipe, kind: str, parents: tuple[str, 
 
 def _write_graph(
     folder: Path,
-    node: onnx.NodeProto,
+    nodes: list[onnx.NodeProto],
     weights: onnx.TensorProto,
     source: tuple[str, int, list[str | int]],
     logits_shape: list[str | int],
+    facts: Mapping[str, str] | None = None,
 ) -> None:
     folder.mkdir(parents=True)
     graph = helper.make_graph(
-        [node],
+        nodes,
         "tiny",
         [helper.make_tensor_value_info(*source)],
         [helper.make_tensor_value_info("logits", TensorProto.FLOAT, logits_shape)],
         [weights],
     )
     opset = [helper.make_opsetid("", 20)]
-    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=10), folder / GRAPH)
+    model = helper.make_model(graph, opset_imports=opset, ir_version=10)
+    helper.set_model_props(model, dict(facts or {}))
+    onnx.save(model, folder / GRAPH)

@@ -27,7 +27,6 @@ LOCAL_OUTPUTS: dict[str, dict[str, Any]] = {
         "expires": "2030-01-01",
         "private_files": {"a/key.pem": "K"},
     },
-    "isthmus:local:Site": {"threads_per_worker": 1, "memory_bytes": 1 << 32},
     "isthmus:local:DataShard": {"data_digest": "d" * 64, "samples": 60, "held_out_samples": 15},
     "isthmus:local:Link": {"rate_mbps": 98.5, "rtt_ms": 30.4},
     "isthmus:local:TrainingRun": {
@@ -48,6 +47,14 @@ LOCAL_OUTPUTS: dict[str, dict[str, Any]] = {
     "isthmus:local:ModelVersion": {"version": "1", "page": "http://127.0.0.1:1/#/models", "model_digest": "c" * 64},
     "isthmus:local:Report": {"page": "/runs/x/report.html", "page_digest": "e" * 64},
 }
+SITE_FACTS: dict[str, Any] = {
+    "threads": 1,
+    "memory_bytes": 1 << 32,
+    "flops": 5e10,
+    "bf16_flops": 8e10,
+    "copy_bytes_s": 2e10,
+    "operation_s": 1e-5,
+}
 _HANDLERS = {handler.pulumi_type: handler for handler in HANDLERS}
 
 
@@ -67,6 +74,8 @@ class StrictMocks(pulumi.runtime.Mocks):
     """Refuses what an engine would refuse: a duplicate name of a type, an unknown function, an input that does not fit."""
 
     resources: list[Registered] = field(default_factory=list)
+    kept_plan: dict[str, Any] | None = None  # of a run that was begun by an earlier `up`
+    outputs: dict[str, dict[str, Any]] = field(default_factory=dict)  # by type, in place of the usual ones
 
     def new_resource(self, args: pulumi.runtime.MockResourceArgs) -> tuple[str | None, dict[str, Any]]:
         if any((known.type, known.name) == (args.typ, args.name) for known in self.resources):
@@ -82,10 +91,19 @@ class StrictMocks(pulumi.runtime.Mocks):
         self.resources.append(
             Registered(args.typ, args.name, dict(args.inputs), args.provider or "", bool(args.custom))
         )
-        return f"{args.name}-id", {**args.inputs, **LOCAL_OUTPUTS.get(args.typ, {}), "status": "ok"}
+        return f"{args.name}-id", {**args.inputs, **self._outputs(args.typ, dict(args.inputs)), "status": "ok"}
 
     def call(self, args: pulumi.runtime.MockCallArgs) -> dict[str, Any]:
         raise AssertionError(f"the program calls an unknown function {args.token}")
+
+    def _outputs(self, kind: str, inputs: dict[str, Any]) -> dict[str, Any]:
+        """What the mocked provider makes of a resource, as the real one would of these inputs."""
+        outputs = {**LOCAL_OUTPUTS.get(kind, {}), **self.outputs.get(kind, {})}
+        if kind == "isthmus:local:Site":
+            outputs["facts"] = {"name": inputs["name"], "workers": inputs["workers"], **SITE_FACTS}
+        if kind == "isthmus:local:TrainingRun":
+            outputs["plan"] = self.kept_plan or inputs["launch"]["plan"]
+        return outputs
 
 
 @dataclass

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.kit.artefacts import SigningKeys, make_signing_keys, make_table_model, make_text_model
+from tests.kit.artefacts import SigningKeys, make_picture_model, make_signing_keys, make_table_model, make_text_model
 from tests.kit.ports import free_port
 from tests.kit.processes import running_module
 from workloads.registry.signing import sign
@@ -18,6 +18,18 @@ from workloads.spec.recipe import Recipe, ServeSpec, load_recipe
 TABLE = load_recipe("iris").model_copy(update={"serve": ServeSpec(max_batch=4, max_request_bytes=2048)})
 CONTEXT = 64
 TEXT = load_recipe("language", {"model.config.max_position_embeddings": CONTEXT, "data.context": CONTEXT})
+
+PICTURES = Recipe.model_validate(
+    {
+        "name": "pictures",
+        "description": "Pictures of four pixels.",
+        "model": {"kind": "transformers", "auto": "image-classification", "config": {"model_type": "vit"}},
+        "data": {"kind": "images", "source": "digits", "size": 2, "channels": 1, "held_out": 0.2},
+        "train": {"epochs": 1, "steps_per_epoch": 1, "inner": {"lr": 0.001, "batch": 4, "steps": 1}},
+        "compress": {"gate": {"metric": "accuracy", "bound": 0.5, "max_relative_loss": 0.1}},
+        "serve": {"max_batch": 4},
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,15 @@ def table_launch(folder: Path, credentials: Credentials | None = None) -> ServeL
 
 def text_launch(folder: Path, follows: dict[int, int], recipe: Recipe = TEXT) -> ServeLaunch:
     keys = make_signing_keys(folder)
-    make_text_model(folder / "model", recipe, follows)
+    context = int(str(recipe.model.config["max_position_embeddings"]))
+    make_text_model(folder / "model", recipe, follows, context)
     return _launch(folder, recipe, keys, None)
+
+
+def picture_launch(folder: Path) -> ServeLaunch:
+    keys = make_signing_keys(folder)
+    make_picture_model(folder / "model", PICTURES)
+    return _launch(folder, PICTURES, keys, None)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from infra.local.ports import PortPlan, in_use
+from infra.local.ports import BLOCK, PortPlan, in_use
 from infra.settings import ROOT
 
 # One engine for all stacks of the tests: the project's own, or one on PATH.
@@ -23,7 +23,7 @@ _COUNTS = re.compile(r"^\s+(?:[+~±-]{1,2} )?(\d+) (created|updated|replaced|del
 
 def free_base_port(sites: int = 2) -> int:
     """A base whose whole plan is free now."""
-    for base in random.sample(range(20000, 32000, 400), 30):
+    for base in random.sample(range(20000, 32000, BLOCK), 30):
         if not any(in_use(endpoint) for endpoint in PortPlan(base, sites).named().values()):
             return base
     raise AssertionError("no block of free ports on this machine")

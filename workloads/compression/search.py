@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from workloads.compression.example import text_facts
 from workloads.compression.export import export_onnx, quantise
 from workloads.compression.finished import COMPRESSED
 from workloads.compression.pruning import prune
@@ -113,8 +114,8 @@ def _search(launch: CompressLaunch, scratch: Path, before: float, say: Say) -> l
         )
         if candidate.passed:
             return attempts
-    best = (max if gate.metric == "accuracy" else min)(attempt.candidate.metric for attempt in attempts)
-    relation = "at least" if gate.metric == "accuracy" else "at most"
+    best = (max if gate.higher_is_better else min)(attempt.candidate.metric for attempt in attempts)
+    relation = "at least" if gate.higher_is_better else "at most"
     raise UserError(
         f"no compressed model passes: best {gate.metric} {best:.4f}, needed {relation} {gate.bound:g} and within "
         f"{gate.max_relative_loss:.1%} of the trained model's {before:.4f}; train longer (train.epochs), add a weaker "
@@ -128,7 +129,7 @@ def _attempt(launch: CompressLaunch, ratio: float, scratch: Path, before: float)
     prune(model, launch.recipe, ratio)
     wide = scratch / "fp32.onnx"
     export_onnx(model, launch.recipe, wide)
-    quantise(wide, scratch / GRAPH)
+    quantise(wide, scratch / GRAPH, text_facts(model, launch.recipe))
     metrics = _quality(launch, predictor(open_session(scratch / GRAPH, torch.get_num_threads())))
     gate = launch.recipe.compress.gate
     candidate = Candidate(

@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from tokenizers import Tokenizer
 
-from workloads.inference.generation import Sampling, TextStream, generate
+from workloads.inference.generation import Marks, Sampling, TextStream, generate
 from workloads.inference.requests import RequestError, parse_body
 from workloads.inference.served_model import ServedModel
 from workloads.spec.launch import ServeLaunch
@@ -78,10 +78,11 @@ class _Piece:
 class _Completion:
     """One request being answered: its pieces of text in order, and what it has used so far."""
 
-    def __init__(self, message: CompletionRequest, model: ServedModel, tokenizer: Tokenizer) -> None:
+    def __init__(self, message: CompletionRequest, model: ServedModel, tokenizer: Tokenizer, marks: Marks) -> None:
         self._message = message
         self._model = model
         self._tokenizer = tokenizer
+        self._marks = marks
         self._prompts = [tokenizer.encode(prompt).ids for prompt in message.prompts]
         self._head = {"id": f"cmpl-{uuid.uuid4().hex}", "object": "text_completion", "created": int(time.time())}
         self._generated = 0
@@ -110,7 +111,7 @@ class _Completion:
             limit = message.max_tokens or min(DEFAULT_MAX_TOKENS, self._model.context - len(tokens))
             text = TextStream(self._tokenizer, message.stops)
             count = 0
-            async for token in generate(self._model, tokens, limit, sampling):
+            async for token in generate(self._model, self._marks, tokens, limit, sampling):
                 count += 1
                 self._generated += 1
                 if piece := text.push(token):
@@ -159,6 +160,7 @@ class Completions:
         self._model = model
         self._max_request_bytes = launch.recipe.serve.max_request_bytes
         self._tokenizer = load_tokenizer(launch.model)
+        self._marks = Marks.of(self._tokenizer, launch.model)
         self._card = {"id": model.name, "object": "model", "created": int(time.time()), "owned_by": "isthmus"}
 
     def routes(self) -> list[Route]:
@@ -179,7 +181,7 @@ class Completions:
     async def _complete(self, request: Request) -> Response:
         message = await parse_body(request, CompletionRequest, self._max_request_bytes)
         self._check_model(message.model)
-        completion = _Completion(message, self._model, self._tokenizer)
+        completion = _Completion(message, self._model, self._tokenizer, self._marks)
         if message.stream:
             return StreamingResponse(completion.events(), media_type="text/event-stream")
         return await completion.whole(request)
@@ -195,8 +197,10 @@ class Completions:
 
 
 def load_tokenizer(folder: Path) -> Tokenizer:
-    """The tokenizer in a model's folder."""
-    return Tokenizer.from_file(str(folder / TOKENIZER))
+    """The tokenizer in a model's folder. Text that spells a mark's name stays text."""
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def _choice(index: int, text: str, finish_reason: str | None) -> dict[str, Any]:

@@ -1,17 +1,15 @@
-"""Text from a causal language model, one token at a time.
+"""Text from a causal language model, one token at a time."""
 
-Each token is computed from the whole prefix again. For contexts of a few hundred tokens that costs less than moving a
-cache of keys and values through the graph; a long-context model needs the cache.
-"""
-
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from workloads.trainer.tokenizer import BEGIN, END, VOCABULARY
+from workloads.trainer.tokenizer import TOKENIZER_CONFIG
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -30,25 +28,42 @@ class Sampling:
     seed: int | None
 
 
+@dataclass(frozen=True)
+class Marks:
+    """Tokens that a tokenizer adds to text; None for one that it does not know."""
+
+    begin: int | None
+    end: int | None
+    vocabulary: int  # tokens that it knows; a model's logits may be padded to more
+
+    @classmethod
+    def of(cls, tokenizer: "Tokenizer", folder: Path) -> "Marks":
+        """Those of `tokenizer`, by the names in the `tokenizer_config.json` beside it."""
+        path = folder / TOKENIZER_CONFIG
+        names = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        begin, end = (_token_of(tokenizer, names.get(key)) for key in ("bos_token", "eos_token"))
+        return cls(begin, end, tokenizer.get_vocab_size())
+
+
 async def generate(
-    model: "ServedModel", prompt: Sequence[int], max_tokens: int, sampling: Sampling
+    model: "ServedModel", marks: Marks, prompt: Sequence[int], max_tokens: int, sampling: Sampling
 ) -> AsyncIterator[int]:
     """At most `max_tokens` tokens after `prompt`, ending early where the model ends the document."""
-    source = np.random.default_rng(sampling.seed)
-    tokens = list(prompt)
+    source, reader = np.random.default_rng(sampling.seed), model.reader()
+    unread = prompt
     for _ in range(max_tokens):
-        logits = await model.logits(np.array([tokens], dtype=np.int64))
-        token = draw(logits[0, -1], sampling, source)
-        if token == END:
+        token = draw(await model.read(reader, unread), marks, sampling, source)
+        if token == marks.end:
             return
         yield token
-        tokens.append(token)
+        unread = [token]
 
 
-def draw(logits: NDArray[np.float32], sampling: Sampling, source: np.random.Generator) -> int:
+def draw(logits: NDArray[np.float32], marks: Marks, sampling: Sampling, source: np.random.Generator) -> int:
     """One token by nucleus sampling (arXiv 1904.09751) from `logits` [vocabulary]; never one that begins a document."""
-    scores = logits[:VOCABULARY].astype(np.float64)
-    scores[BEGIN] = -np.inf
+    scores = logits[: marks.vocabulary].astype(np.float64)
+    if marks.begin is not None and marks.begin != marks.end:
+        scores[marks.begin] = -np.inf
     if sampling.temperature == 0:
         return int(scores.argmax())
     scores = (scores - scores.max()) / sampling.temperature
@@ -58,6 +73,12 @@ def draw(logits: NDArray[np.float32], sampling: Sampling, source: np.random.Gene
     mass_before = np.cumsum(chances[order]) - chances[order]
     nucleus = order[mass_before < sampling.top_p]
     return int(source.choice(nucleus, p=chances[nucleus] / chances[nucleus].sum()))
+
+
+def _token_of(tokenizer: "Tokenizer", name: Any) -> int | None:
+    """The token called `name`, which `transformers` writes as text or as a mapping with its `content`."""
+    text = name.get("content") if isinstance(name, dict) else name
+    return tokenizer.token_to_id(text) if isinstance(text, str) else None
 
 
 class TextStream:

@@ -2,13 +2,15 @@
 
 from importlib.metadata import PackageNotFoundError, version
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import JsonValue
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from workloads.inference.requests import RequestError, parse_body
-from workloads.inference.served_model import ServedModel, TensorSpec
+from workloads.inference.served_model import ServedModel, TensorSpec, probabilities
 from workloads.inference.tensors import InferRequest, read_input, select_outputs, write_output
 
 
@@ -54,8 +56,8 @@ class OpenInference:
                 "name": model.name,
                 "versions": [model.version],
                 "platform": "onnx_onnxruntime",
-                "inputs": [_described(model.input)],
-                "outputs": [_described(output) for output in model.outputs],
+                "inputs": [self._described(model.input)],
+                "outputs": [self._described(output) for output in model.outputs],
             }
         )
 
@@ -65,18 +67,25 @@ class OpenInference:
         message = await parse_body(request, InferRequest, self._max_request_bytes)
         wanted = select_outputs(message, model)
         logits = await model.logits(read_input(message, model))
-        outputs = [
-            write_output(spec, logits.shape[:1], model.labels(logits))
-            if spec.datatype == "BYTES"
-            else write_output(spec, logits.shape, logits.ravel().tolist())
-            for spec in wanted
-        ]
+        outputs = [self._output(spec, logits) for spec in wanted]
         answer: dict[str, JsonValue] = {"model_name": model.name, "model_version": model.version}
         if message.id is not None:
             answer["id"] = message.id
         if message.parameters is not None:
             answer["parameters"] = message.parameters
         return JSONResponse({**answer, "outputs": outputs})
+
+    def _output(self, spec: TensorSpec, logits: NDArray[np.float32]) -> dict[str, JsonValue]:
+        if spec.name == "label":
+            return write_output(spec, logits.shape[:1], self._model.labels(logits))
+        values = probabilities(logits) if spec.name == "probabilities" else logits
+        return write_output(spec, values.shape, values.ravel().tolist())
+
+    def _described(self, spec: TensorSpec) -> dict[str, JsonValue]:
+        described: dict[str, JsonValue] = {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
+        if spec.name in {"label", "probabilities"}:
+            described["parameters"] = {"classes": list(self._model.classes)}
+        return described
 
     def _check_model(self, request: Request) -> None:
         name, version = request.path_params["name"], request.path_params.get("version", self._model.version)
@@ -85,10 +94,6 @@ class OpenInference:
                 404,
                 f"model {name!r} version {version!r} is not here; served: {self._model.name!r} {self._model.version!r}",
             )
-
-
-def _described(spec: TensorSpec) -> dict[str, JsonValue]:
-    return {"name": spec.name, "datatype": spec.datatype, "shape": list(spec.shape)}
 
 
 def _server_version() -> str:

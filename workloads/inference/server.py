@@ -53,8 +53,9 @@ def build_app(launch: ServeLaunch, model: ServedModel) -> Starlette:
     if "open-inference-v2" in protocols:
         routes += OpenInference(model, launch.recipe.serve.max_request_bytes).routes()
     if "openai-completions" in protocols:
-        if not isinstance(launch.recipe.model, TransformersModel):
-            raise UserError(f"recipe {launch.recipe.name}: only text models complete; drop openai-completions")
+        kind = launch.recipe.model
+        if not isinstance(kind, TransformersModel) or kind.auto != "causal-lm":
+            raise UserError(f"recipe {launch.recipe.name}: only language models complete; drop openai-completions")
         from workloads.inference.completions import Completions  # noqa: PLC0415 - tables need no tokenizer
 
         routes += Completions(model, launch).routes()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from tests.kit.artefacts import follow_text
 from tests.kit.replicas import CONTEXT, TEXT, Replica, running_replica, text_launch
 from workloads.inference.served_model import ServedModel
 from workloads.inference.server import build_app
+from workloads.inference.session import Reader
 
 # After "<" come two characters of two and of four bytes that share none, then "ab", then the end of the document.
 STORY = "é\N{OLD ITALIC LETTER A}ab"
@@ -177,11 +178,11 @@ class CountingModel(ServedModel):
     runs = 0
     third_run: asyncio.Event
 
-    async def logits(self, inputs: NDArray[Any]) -> NDArray[np.float32]:
+    async def read(self, reader: Reader, tokens: Sequence[int]) -> NDArray[np.float32]:
         self.runs += 1
         if self.runs == 3:
             self.third_run.set()
-        return await super().logits(inputs)
+        return await super().read(reader, tokens)
 
 
 @pytest.mark.parametrize("stream", [True, False])

@@ -64,11 +64,17 @@ def test_health_and_metadata(client: httpx.Client) -> None:
     assert metadata == client.get("/v2/models/iris").json()
     assert metadata["versions"] == ["3"]
     assert metadata["inputs"] == [{"name": "features", "datatype": "FP32", "shape": [-1, 4]}]
-    assert [output["name"] for output in metadata["outputs"]] == ["logits", "label"]
+    assert [(output["name"], output["shape"]) for output in metadata["outputs"]] == [
+        ("logits", [-1, 3]),
+        ("label", [-1]),
+        ("probabilities", [-1, 3]),
+    ]
+    assert metadata["outputs"][1]["parameters"] == {"classes": ["setosa", "versicolor", "virginica"]}
 
 
 def test_inference_gives_logits_and_labels(client: httpx.Client) -> None:
-    body = {"id": "seven", "parameters": {"trace": True}, "inputs": [tensor()]}
+    wanted = [{"name": "logits"}, {"name": "label"}]
+    body = {"id": "seven", "parameters": {"trace": True}, "inputs": [tensor()], "outputs": wanted}
 
     answer = client.post(INFER, json=body)
 
@@ -84,6 +90,14 @@ def test_inference_gives_logits_and_labels(client: httpx.Client) -> None:
             {"name": "label", "shape": [2], "datatype": "BYTES", "data": ["versicolor", "setosa"]},
         ],
     }
+
+
+def test_probabilities_are_the_softmax_of_the_logits(client: httpx.Client) -> None:
+    answer = client.post(INFER, json={"inputs": [tensor(data=[0, 0, 0, 9, 0, 0, 80, 9])]}).json()
+
+    outputs = {output["name"]: output for output in answer["outputs"]}
+    assert outputs["probabilities"]["shape"] == [2, 3]
+    assert outputs["probabilities"]["data"] == pytest.approx([1 / 3] * 3 + [0, 0, 1])
 
 
 def test_nested_data_and_the_versioned_path_mean_the_same(client: httpx.Client) -> None:

@@ -68,7 +68,7 @@ def test_a_table_cannot_be_completed(tmp_path: Path) -> None:
     recipe = launch.recipe.model_copy(update={"serve": ServeSpec(protocols=("openai-completions",))})
     changed = launch.model_copy(update={"recipe": recipe})
 
-    with pytest.raises(UserError, match="only text models complete"):
+    with pytest.raises(UserError, match="only language models complete"):
         build_app(changed, ServedModel(launch))
 
 
