@@ -11,14 +11,15 @@ MODEL_DIGEST_TAG = "isthmus.model_digest"
 
 @dataclass(frozen=True)
 class Lineage:
-    """A compressed model and the trained one that it was made from; the files of both agree with these manifests."""
+    """A compressed model and the trained or fused one that it was made from; the files of both agree with these manifests."""
 
     trained: ArtifactManifest
     compressed: ArtifactManifest
 
     def tags(self) -> dict[str, str]:
-        """Recipe, code, data of each site, training run and parents of the compressed model."""
+        """Recipe, code, data of each site, training run and parents of the compressed model, and of a fused one's parents."""
         model = self.compressed
+        fused_from = {"isthmus.fused_from": ",".join(self.trained.parents)} if self.trained.parents else {}
         return {
             MODEL_DIGEST_TAG: model.digest(),
             "isthmus.run_id": model.run_id,
@@ -26,6 +27,7 @@ class Lineage:
             "isthmus.recipe_digest": model.recipe_digest,
             "isthmus.code_version": model.code_version,
             "isthmus.parents": ",".join(model.parents),
+            **fused_from,
             **{f"isthmus.data_digest.{site}": digest for site, digest in model.data_digests.items()},
         }
 

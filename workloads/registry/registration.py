@@ -1,14 +1,13 @@
 """Registration in MLflow: one run with parameters, metrics and artefacts, one version with its lineage as tags."""
 
 import time
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, RunStatus
+from mlflow.entities import Metric, RunStatus
 from mlflow.exceptions import MlflowException, RestException
-from pydantic import JsonValue
 
+from workloads.registry.experiments import experiment_id, log_params
 from workloads.registry.lineage import MODEL_DIGEST_TAG, Lineage
 from workloads.registry.signing import sign
 from workloads.spec.artifact import MANIFEST, RESULT, RegisterResult
@@ -65,7 +64,7 @@ def _registered_version(launch: RegisterLaunch, lineage: Lineage) -> "ModelVersi
 
 def _new_version(client: MlflowClient, launch: RegisterLaunch, lineage: Lineage, same_digest: str) -> "ModelVersion":
     name, tags = launch.recipe.name, lineage.tags()
-    experiment = _experiment_id(client, name)
+    experiment = experiment_id(client, name)
     begun = client.search_runs([experiment], same_digest, max_results=1)
     run = begun[0] if begun else client.create_run(experiment, run_name=lineage.compressed.run_id, tags=tags)
     _log(client, run, launch, lineage)
@@ -78,21 +77,12 @@ def _new_version(client: MlflowClient, launch: RegisterLaunch, lineage: Lineage,
     return client.create_model_version(name, f"{run.info.artifact_uri}/model", run.info.run_id, tags=tags)
 
 
-def _experiment_id(client: MlflowClient, name: str) -> str:
-    try:
-        return str(client.create_experiment(name))
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_ALREADY_EXISTS":
-            raise
-    return str(client.get_experiment_by_name(name).experiment_id)
-
-
 def _log(client: MlflowClient, run: "Run", launch: RegisterLaunch, lineage: Lineage) -> None:
     run_id = run.info.run_id
     now_ms = time.time_ns() // 1_000_000
+    log_params(client, run_id, launch.recipe.model_dump(mode="json"))
     client.log_batch(
         run_id,
-        params=[Param(key, str(value)) for key, value in _flat(launch.recipe.model_dump(mode="json"))],
         metrics=[
             Metric(f"{stage.kind}.{key}", float(value), now_ms, 0)
             for stage in (lineage.trained, lineage.compressed)
@@ -101,12 +91,3 @@ def _log(client: MlflowClient, run: "Run", launch: RegisterLaunch, lineage: Line
     )
     client.log_artifact(run_id, str(launch.trained / MANIFEST), "trained")
     client.log_artifacts(run_id, str(launch.model), "model")
-
-
-def _flat(value: JsonValue, prefix: str = "") -> Iterator[tuple[str, JsonValue]]:
-    """Leaves of nested mappings with their dotted keys."""
-    if isinstance(value, dict):
-        for key, child in value.items():
-            yield from _flat(child, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, value

@@ -2,7 +2,6 @@
 
 import base64
 import xml.etree.ElementTree as ET
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,16 +9,14 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from workloads.report import wording
+from workloads.report.planned import outer_settings, plan_outcome, round_lengths
 from workloads.report.plots import Plot
+from workloads.report.quality import baselines, is_higher_better, metric_rows
 from workloads.report.reading import Figures
 from workloads.spec.errors import UserError
 from workloads.spec.recipe import Recipe
 
 _TEMPLATE = "page.html.j2"
-_BASELINES = {
-    "accuracy": ("majority_accuracy", "always naming the commonest class"),
-    "bits_per_byte": ("unigram_bits_per_byte", "knowing the bytes' frequencies alone"),
-}
 
 
 def render(figures: Figures, plots: tuple[Plot, ...], picture_svg: str) -> str:
@@ -37,12 +34,14 @@ def render(figures: Figures, plots: tuple[Plot, ...], picture_svg: str) -> str:
     )
     environment.filters |= {
         "count": "{:,}".format,
+        "deviation": wording.deviation,
         "duration": wording.duration,
         "metric_name": wording.metric_name,
         "moment": _moment,
         "ratio": wording.ratio,
         "share": wording.share,
         "size": wording.size,
+        "speed": wording.speed,
     }
     metric = figures.compression.metric
     return environment.get_template(_TEMPLATE).render(
@@ -55,16 +54,16 @@ def render(figures: Figures, plots: tuple[Plot, ...], picture_svg: str) -> str:
         registration=figures.registration,
         metric=metric,
         quality=lambda value: wording.quality(metric, value),
-        baseline=_baseline(metric, figures.run.metrics),
+        baseline=next(iter(baselines(metric, figures.run.metrics)), None),
+        higher_is_better=is_higher_better(metric),
+        metric_rows=metric_rows(figures.run.metrics, figures.compressed.metrics),
+        wording=wording,
+        outcome=plan_outcome(figures),
+        round_lengths=round_lengths(figures.launch.plan),
+        outer_settings=outer_settings(figures.launch.plan),
         plots=plots,
         picture=_as_image(picture_svg),
     )
-
-
-def _baseline(metric: str, metrics: Mapping[str, float]) -> tuple[str, float] | None:
-    """What can be had without looking at the inputs, in words and as the metric's value."""
-    key, words = _BASELINES.get(metric, ("", ""))
-    return (words, metrics[key]) if key in metrics else None
 
 
 def _as_image(svg: str) -> str:

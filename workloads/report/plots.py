@@ -57,8 +57,8 @@ def _draw_validation(figures: Figures) -> Plot:
     metric = gate.metric
 
     def curve(trace: SiteTrace) -> Curve:
-        values = [event.metrics[metric] for event in trace.rounds]
-        return thin([event.round for event in trace.rounds], values, _LINE_POINTS)
+        judged = [event for event in trace.rounds if metric in event.metrics]
+        return thin([event.round for event in judged], [event.metrics[metric] for event in judged], _LINE_POINTS)
 
     curves = [curve(trace) for trace in figures.traces]
     with style("validation"):

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import fmean, median
 
 from pydantic import ValidationError
 
@@ -20,6 +21,7 @@ from workloads.spec.base import file_digest
 from workloads.spec.errors import UserError, explain
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent, read_events
 from workloads.spec.launch import LaunchSpec, LinkFacts, ReportLaunch, SiteLaunch
+from workloads.trainer.watching.rates import tokens_a_sample
 
 _EVENTS = "events.jsonl"
 _TRAINED = "trained"
@@ -48,6 +50,18 @@ class SiteTraffic:
     wait_share: float  # of the training time
     link_share: float  # of the rate, over the training time, framing included
     peak_memory_bytes: int
+
+
+@dataclass(frozen=True)
+class SitePace:
+    """How fast one site trained. Samples a second are of its steps alone, and over all of the training time."""
+
+    site: str
+    step_samples_per_s: float  # median over the steps
+    samples_per_s: float  # merges and waiting included
+    tokens_per_s: float | None  # likewise; None where the data is not text
+    mfu: float | None  # mean over the steps that tell it; None: the site's speed is not known
+    refused_frames: int
 
 
 @dataclass(frozen=True)
@@ -116,6 +130,12 @@ class Figures:
             for trace in self.traces
         )
 
+    @cached_property
+    def pace(self) -> tuple[SitePace, ...]:
+        """Speed by site, in the order of `traces`."""
+        tokens = tokens_a_sample(self.launch.recipe)
+        return tuple(_pace(trace, self.run.wall_s, tokens) for trace in self.traces)
+
     @property
     def stages(self) -> dict[str, float]:
         """Seconds by stage, in the order in which they ran."""
@@ -134,6 +154,10 @@ class Figures:
     def started(self) -> float:
         """When the first site was done with its first step, in seconds since the epoch."""
         return min(trace.steps[0].t for trace in self.traces)
+
+    def payload_share(self, site: str) -> float:
+        """Share of the link's measured rate that a site's payload took up over the training time."""
+        return _share_of_rate(self.run.bytes_sent[site], self.run.wall_s, self.launch.link)
 
     def link_use(self, event: RoundEvent) -> float:
         """Share of the link's measured rate that a site's payload took up in one round."""
@@ -181,6 +205,23 @@ def _read_trace(site: SiteLaunch) -> SiteTrace:
     return SiteTrace(site.name, steps, rounds, tuple(event for event in events if isinstance(event, NoteEvent)))
 
 
+def _pace(trace: SiteTrace, wall_s: float, tokens: int | None) -> SitePace:
+    """Of steps that a site made alone only some are told, so samples are counted by the last step's number."""
+    last = trace.steps[-1]
+    overall = last.step * last.samples / wall_s
+    told = [step.mfu for step in trace.steps if step.mfu is not None]
+    return SitePace(
+        site=trace.site,
+        step_samples_per_s=median(
+            step.samples_per_s or step.samples / step.seconds for step in trace.steps if step.seconds > 0
+        ),
+        samples_per_s=overall,
+        tokens_per_s=None if tokens is None else overall * tokens,
+        mfu=fmean(told) if told else None,
+        refused_frames=sum(event.refused for event in trace.rounds),
+    )
+
+
 def _signature_digest(path: Path) -> str:
     try:
         return file_digest(path)
@@ -196,8 +237,8 @@ def _faults(figures: Figures) -> Iterator[str]:
             yield f"the run's {name} is of sites {sorted(found)}, the launch has {sorted(sites)}"
     metric = figures.launch.recipe.compress.gate.metric
     for trace in figures.traces:
-        if any(metric not in event.metrics for event in trace.rounds):
-            yield f"site {trace.site} told rounds without {metric}"
+        if all(metric not in event.metrics for event in trace.rounds):
+            yield f"site {trace.site} told no round's {metric}"
     if run.manifest_digest != trained:
         yield f"the run made model {run.manifest_digest[:12]}, the trained model is {trained[:12]}"
     if trained not in figures.compressed.parents:

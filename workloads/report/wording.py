@@ -1,6 +1,6 @@
 """Figures as people read them. Units are decimal, as those of links are."""
 
-_METRIC_NAMES = {"accuracy": "accuracy", "bits_per_byte": "bits per byte"}
+_METRIC_NAMES = {"auc": "AUC", "bits_per_byte": "bits per byte", "brier": "Brier score"}
 
 
 def metric_name(metric: str) -> str:
@@ -11,6 +11,11 @@ def metric_name(metric: str) -> str:
 def quality(metric: str, value: float) -> str:
     """A metric's value: accuracy as a percentage, anything else to three decimals."""
     return f"{value:.1%}" if metric.endswith("accuracy") else f"{value:.3f}"
+
+
+def deviation(value: float | None) -> str:
+    """How far something is off, with its sign: `+3.2%`; nothing where nothing was expected."""
+    return "" if value is None else f"{value:+.1%}"
 
 
 def size(count: float) -> str:
@@ -38,6 +43,11 @@ def share(value: float) -> str:
     """A fraction as a percentage to two digits, however small: `0.0097%`."""
     percent = value * 100
     return f"{percent:,.0f}%" if percent >= 99.5 else f"{float(f'{percent:.2g}'):f}".rstrip("0").rstrip(".") + "%"
+
+
+def speed(value: float) -> str:
+    """A rate to three digits, with thousands: `12,300`."""
+    return _three_digits(value) if value < 999.5 else f"{float(f'{value:.3g}'):,.0f}"
 
 
 def ratio(value: float) -> str:

@@ -42,8 +42,10 @@ def launch(registry: str, keys: SigningKeys, tmp_path: Path, request: pytest.Fix
     return make_launch(registry, keys, tmp_path, load_recipe("iris", {"name": name}))
 
 
-def make_launch(registry: str, keys: SigningKeys, folder: Path, recipe: Recipe) -> RegisterLaunch:
-    trained = make_trained(folder / "trained", recipe)
+def make_launch(
+    registry: str, keys: SigningKeys, folder: Path, recipe: Recipe, parents: tuple[str, ...] = ()
+) -> RegisterLaunch:
+    trained = make_trained(folder / "trained", recipe, parents)
     make_table_model(folder / "model", recipe, parents=(trained.digest(),))
     return RegisterLaunch(
         registry=registry,
@@ -85,6 +87,15 @@ def test_alias_leads_to_the_lineage(registry: str, launch: RegisterLaunch) -> No
     }
 
 
+def test_a_fused_models_lineage_leads_to_the_models_of_the_sites(keys: SigningKeys, tmp_path: Path) -> None:
+    launch = make_launch("http://127.0.0.1", keys, tmp_path, load_recipe("iris"), parents=("c" * 64, "d" * 64))
+
+    tags = verified_lineage(launch).tags()
+
+    assert tags["isthmus.fused_from"] == f"{'c' * 64},{'d' * 64}"
+    assert tags["isthmus.parents"] == verified_lineage(launch).trained.digest()
+
+
 def test_run_holds_parameters_metrics_and_files(registry: str, launch: RegisterLaunch) -> None:
     result = register(launch)
 
@@ -96,6 +107,16 @@ def test_run_holds_parameters_metrics_and_files(registry: str, launch: RegisterL
     assert metrics["compressed.accuracy"] == 0.97
     files = call(registry, "artifacts/list", run_id=result.run_id, path="model")["files"]
     assert {f"model/{name}" for name in (GRAPH, "model.sig", "manifest.json")} <= {file["path"] for file in files}
+
+
+def test_a_recipe_of_many_settings_is_kept_whole(registry: str, keys: SigningKeys, tmp_path: Path) -> None:
+    many = {f"model.config.setting_{number}": number for number in range(120)}
+    launch = make_launch(registry, keys, tmp_path, load_recipe("language", {"name": "many-settings", **many}))
+
+    run = call(registry, "runs/get", run_id=register(launch).run_id)["run"]
+
+    kept = {param["key"]: param["value"] for param in run["data"]["params"]}
+    assert all(kept[key] == str(number) for key, number in many.items())
 
 
 def test_model_is_signed_and_result_written(launch: RegisterLaunch, keys: SigningKeys) -> None:

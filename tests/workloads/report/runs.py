@@ -18,6 +18,7 @@ from workloads.spec.artifact import (
 from workloads.spec.base import Endpoint
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent
 from workloads.spec.launch import LaunchSpec, LinkFacts, ReportLaunch, SiteLaunch
+from workloads.spec.plan import Layout, Plan, Prediction, RoundPlan, SitePlan
 from workloads.spec.recipe import Recipe, load_recipe
 
 STARTED = 1_700_000_000.0
@@ -33,15 +34,16 @@ _STEP_S, _ROUND_S = 0.01, 0.5
 def write_run(
     folder: Path,
     recipe: Recipe | None = None,
+    rounds: Sequence[int] = (4,) * 6,
     sites: Sequence[str] = ("aws-1", "os-1"),
     notes: Sequence[str] = (),
     resumed_at_round: int = 0,
 ) -> ReportLaunch:
-    """All that the report of a finished run reads, below `folder`. The first site has written `notes`."""
+    """All that the report of a finished run reads, below `folder`. `rounds` are steps a round; the first site wrote `notes`."""
     recipe = recipe or small_recipe()
-    launch = _launch(folder, recipe, sites)
+    launch = _launch(folder, recipe, rounds, sites)
     for site in launch.sites:
-        _write_events(site, recipe, notes if site == launch.sites[0] else ())
+        _write_events(site, launch, notes if site == launch.sites[0] else ())
     trained = _write_artefact(launch, folder / "run" / "trained", "trained", ())
     _run_result(launch, trained, resumed_at_round).save(folder / "run" / RESULT)
     compressed = _write_artefact(launch, folder / "compressed" / "model", "compressed", (trained.digest(),))
@@ -66,23 +68,38 @@ def write_run(
 
 
 def small_recipe(**changes: str | float) -> Recipe:
-    """Six rounds of four steps."""
+    """The recipe of six rounds of four steps."""
     overrides = {"train.epochs": 2, "train.rounds_per_epoch": 3, "train.inner.steps": 4, **changes}
     return load_recipe("iris", dict(overrides))
 
 
-def _launch(folder: Path, recipe: Recipe, sites: Sequence[str]) -> LaunchSpec:
+def small_plan(sites: Sequence[str], rounds: Sequence[int]) -> Plan:
+    """Each site steps for 10 ms, which the plan took for 8 ms; the whole run was to last 2.4 s."""
+    site = SitePlan(layout=Layout(), batch=12, micro_batch=6, step_s=0.008, memory_bytes=500_000_000)
+    return Plan(
+        rounds=tuple(RoundPlan(steps=steps, lr=1.0, momentum=0.0) for steps in rounds),
+        overlap_steps=0,
+        bits=8,
+        fragments=1,
+        sites=dict.fromkeys(sites, site),
+        prediction=Prediction(step_s=0.1, round_bytes=1_000, link_use=0.002, total_s=2.4),
+        reasons={"bits": "the link is idle < half of the time"},
+    )
+
+
+def _launch(folder: Path, recipe: Recipe, rounds: Sequence[int], sites: Sequence[str]) -> LaunchSpec:
     endpoint = Endpoint(port=5001)
     return LaunchSpec(
         run_id="iris-0123456789",
         recipe=recipe,
+        plan=small_plan(sites, rounds),
         sites=tuple(
             SiteLaunch(
                 name=site,
                 workers=1,
                 rendezvous=endpoint,
-                listen=endpoint,
-                peers=dict.fromkeys(set(sites) - {site}, endpoint),
+                listen=(endpoint,),
+                peers=dict.fromkeys(set(sites) - {site}, (endpoint,)),
                 credentials=None,
                 data=folder / site / "data",
                 data_digest=SHA.data,
@@ -96,31 +113,41 @@ def _launch(folder: Path, recipe: Recipe, sites: Sequence[str]) -> LaunchSpec:
     )
 
 
-def _write_events(site: SiteLaunch, recipe: Recipe, notes: Sequence[str]) -> None:
-    train, metric = recipe.train, recipe.compress.gate.metric
-    lines = []
-    for number in range(1, train.rounds + 1):
+def _write_events(site: SiteLaunch, launch: LaunchSpec, notes: Sequence[str]) -> None:
+    rounds, metric = launch.plan.rounds, launch.recipe.compress.gate.metric
+    lines, done = [], 0
+    for number, part in enumerate(rounds, start=1):
         began = STARTED + (number - 1) * _ROUND_S
-        for step in range((number - 1) * train.inner.steps + 1, number * train.inner.steps + 1):
+        for step in range(done + 1, done + part.steps + 1):
             loss = 0.1 + math.exp(-step / 50) * (1.2 + 0.2 * math.sin(step * (1 + len(site.name))))
             event = StepEvent(
-                t=began + 0.001 * step, site=site.name, step=step, loss=loss, samples=train.inner.batch, seconds=_STEP_S
+                t=began + 0.001 * step,
+                site=site.name,
+                step=step,
+                loss=loss,
+                samples=launch.plan.sites[site.name].batch,
+                seconds=_STEP_S,
+                samples_per_s=launch.plan.sites[site.name].batch / _STEP_S,
+                lr=0.05,
+                grad_norm=1.5,
             )
             lines.append(event.model_dump_json())
         told = RoundEvent(
             t=began + _ROUND_S,
             site=site.name,
             round=number,
-            rounds=train.rounds,
+            rounds=len(rounds),
             epoch=1,
             loss=0.5,
             metrics={metric: 1 - 0.6 / number},
-            bytes_sent=_PAYLOAD // train.rounds,
-            bytes_received=_PAYLOAD // train.rounds,
+            bytes_sent=_PAYLOAD // len(rounds),
+            bytes_received=_PAYLOAD // len(rounds),
             wait_s=_ROUND_S * (number % 3) / 4,
             seconds=_ROUND_S,
+            refused=1 if number == 2 else 0,
         )
         lines.append(told.model_dump_json())
+        done += part.steps
     lines += [NoteEvent(t=STARTED + 2, site=site.name, text=text).model_dump_json() for text in notes]
     site.work.mkdir(parents=True)
     (site.work / "events.jsonl").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
@@ -135,7 +162,7 @@ def _write_artefact(launch: LaunchSpec, folder: Path, kind: str, parents: tuple[
         data_digests={site.name: site.data_digest for site in launch.sites},
         code_version="0.1.0+abc",
         parents=parents,
-        metrics={},
+        metrics={launch.recipe.compress.gate.metric: 0.95, "loss": 0.2} if kind == "compressed" else {},
         parameters=_PARAMETERS if kind == "trained" else 59,
         files={"model": SHA.file},
     )
@@ -144,13 +171,12 @@ def _write_artefact(launch: LaunchSpec, folder: Path, kind: str, parents: tuple[
 
 
 def _run_result(launch: LaunchSpec, trained: ArtifactManifest, resumed_at_round: int) -> RunResult:
-    train, names = launch.recipe.train, [site.name for site in launch.sites]
-    steps = train.rounds * train.inner.steps
+    plan, names = launch.plan, [site.name for site in launch.sites]
     return RunResult(
         run_id=launch.run_id,
-        rounds=train.rounds,
-        steps=steps,
-        samples=steps * train.inner.batch * len(names),
+        rounds=len(plan.rounds),
+        steps=plan.steps,
+        samples=plan.steps * 12 * len(names),
         parameters=_PARAMETERS,
         wall_s=3.0,
         resumed_at_round=resumed_at_round,
@@ -161,7 +187,7 @@ def _run_result(launch: LaunchSpec, trained: ArtifactManifest, resumed_at_round:
         refused_frames={"digest": 2} if resumed_at_round else {},
         outer_state_digest=SHA.outer,
         peak_memory_bytes=dict.fromkeys(names, 700_000_000),
-        metrics={launch.recipe.compress.gate.metric: 0.975, "majority_accuracy": 1 / 3},
+        metrics={launch.recipe.compress.gate.metric: 0.975, "majority_accuracy": 1 / 3, "loss": 0.1},
         manifest_digest=trained.digest(),
     )
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.kit.processes import run_module
-from tests.workloads.report.runs import PICTURE, URL, small_recipe, write_run
+from tests.workloads.report.runs import PICTURE, URL, write_run
 from workloads.report import wording
 from workloads.report.page import render
 from workloads.report.plots import draw_plots
@@ -15,6 +15,7 @@ from workloads.report.reading import read_figures
 from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, RunResult
 from workloads.spec.errors import UserError
 from workloads.spec.launch import ReportLaunch
+from workloads.spec.recipe import load_recipe
 
 PLOTS = ("loss", "validation", "rounds", "link")
 
@@ -97,10 +98,38 @@ def test_plain_ddp_needs_its_bytes_and_half_a_round_trip_a_step(tmp_path):
     assert figures.traffic[0].wait_share == pytest.approx(0.25)
 
 
-def test_a_thinned_plot_says_what_its_points_are(tmp_path):
-    recipe = small_recipe(**{"train.rounds_per_epoch": 200})  # 400 rounds of 4 steps
+def test_speed_is_of_the_steps_alone_and_of_the_whole_time(tmp_path):
+    spec = write_run(tmp_path)
+    pace = read_figures(spec).pace
 
-    captions = [plot.caption for plot in draw_plots(read_figures(write_run(tmp_path, recipe)))]
+    # steps of 12 samples in 10 ms; 24 of them in 3 s
+    assert [site.step_samples_per_s for site in pace] == pytest.approx([1200.0] * 2)
+    assert [site.samples_per_s for site in pace] == pytest.approx([24 * 12 / 3] * 2)
+    assert [(site.tokens_per_s, site.mfu, site.refused_frames) for site in pace] == [(None, None, 1)] * 2
+
+
+def test_tokens_and_mfu_are_told_where_they_are_known(tmp_path):
+    spec = write_run(tmp_path, recipe=load_recipe("language"))
+    for site in spec.launch.sites:
+        events = site.work / "events.jsonl"
+        events.write_text(events.read_text().replace('"mfu":null', '"mfu":0.25'))
+
+    figures = read_figures(spec)
+
+    context = spec.launch.recipe.data.context
+    assert [site.tokens_per_s for site in figures.pace] == pytest.approx([24 * 12 / 3 * context] * 2)
+    assert [site.mfu for site in figures.pace] == pytest.approx([0.25] * 2)
+    assert "tokens/s over all" in page_of(spec)
+
+
+def test_what_sites_note_of_one_another_is_told(tmp_path):
+    page = page_of(write_run(tmp_path, notes=("site os-1 left the cohort <by quorum>",)))
+
+    assert "<th>aws-1</th><td>site os-1 left the cohort &lt;by quorum&gt;</td>" in page
+
+
+def test_a_thinned_plot_says_what_its_points_are(tmp_path):
+    captions = [plot.caption for plot in draw_plots(read_figures(write_run(tmp_path, rounds=(4,) * 400)))]
 
     for caption, said in zip(captions, ("6 steps", "2 rounds", "4 rounds", "2 rounds"), strict=True):
         assert f"is the mean of up to {said}." in caption
@@ -180,6 +209,8 @@ def test_the_picture_is_an_image_within_the_page(tmp_path):
         (wording.share(0.3), "30%"),
         (wording.share(1.25), "125%"),
         (wording.share(0.0), "0%"),
+        (wording.speed(96.04), "96.0"),
+        (wording.speed(12_345.6), "12,300"),
         (wording.ratio(39.06), "39.1\N{MULTIPLICATION SIGN}"),
         (wording.quality("accuracy", 0.975), "97.5%"),
         (wording.quality("bits_per_byte", 2.34567), "2.346"),
@@ -187,3 +218,17 @@ def test_the_picture_is_an_image_within_the_page(tmp_path):
 )
 def test_figures_are_worded_with_their_units(told, expected):
     assert told == expected
+
+
+def test_rounds_that_were_not_judged_are_left_out_of_the_validation_plot(tmp_path):
+    spec = write_run(tmp_path)
+    for site in spec.launch.sites:
+        events = site.work / "events.jsonl"
+        events.write_text(re.sub(r'"metrics":\{[^}]*\}', '"metrics":{}', events.read_text(), count=5))
+
+    assert len(draw_plots(read_figures(spec))) == len(PLOTS)
+    for site in spec.launch.sites:
+        events = site.work / "events.jsonl"
+        events.write_text(re.sub(r'"metrics":\{[^}]*\}', '"metrics":{}', events.read_text()))
+    with pytest.raises(UserError, match="aws-1 told no round's accuracy"):
+        read_figures(spec)

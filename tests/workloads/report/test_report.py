@@ -9,7 +9,7 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 
-from tests.workloads.report.runs import PICTURE, SHA, URL, small_recipe, write_run
+from tests.workloads.report.runs import PICTURE, SHA, URL, write_run
 from workloads.report.curves import thin
 from workloads.report.page import render
 from workloads.report.plots import draw_plots
@@ -149,7 +149,3 @@ def test_a_long_curve_is_thinned_without_losing_its_extremes():
     curve = thin(steps, loss, 200)
     assert len(curve.x) <= 200
     assert np.max(curve.high) == 99.0
-
-
-def test_small_runs_fit_the_recipe():
-    assert small_recipe().train.rounds == 6
