@@ -7,6 +7,8 @@ SET =
 ENGINE = $(ISTHMUS_ENGINE)
 UPGRADE =
 PYTEST_ARGS =
+BENCH =
+BENCH_ARGS =
 
 BIN := .state/venv/bin
 UV := .state/uv/bin/uv
@@ -18,7 +20,7 @@ export MYPY_CACHE_DIR := $(CURDIR)/.state/cache/mypy
 PYTEST := $(BIN)/python -m pytest -o cache_dir=.state/cache/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview refresh down diagram test lint format bench lock clean environment engine python
+.PHONY: help up preview plan watch refresh down diagram test lint format bench lock clean environment engine python
 .DELETE_ON_ERROR:
 
 help: ## Print this list
@@ -38,9 +40,17 @@ refresh: environment ## Look at what is really there (STACK=local)
 down: environment ## Destroy what the stack made (STACK=local)
 	@$(BIN)/isthmus down --stack $(STACK)
 
+plan: environment ## Show what a run would be made of, and why (STACK=local, RECIPE=language)
+	@$(BIN)/isthmus plan $(CHOSEN)
+
+watch: environment ## Watch the newest training run (STACK=local)
+	@$(BIN)/isthmus watch --stack $(STACK)
+
 diagram: environment ## Draw the platform as the stack stands (STACK=local)
 	@$(BIN)/isthmus diagram --stack $(STACK)
 
+# those that take long are programs of their own
+BENCHES = $(sort $(patsubst tests/bench/bench_%.py,%,$(wildcard tests/bench/bench_*.py)) $(patsubst tests/bench/%/__main__.py,%,$(wildcard tests/bench/*/__main__.py)))
 # each test that drives the engine has a state folder of its own, and all share one engine
 test bench: export ISTHMUS_PULUMI_HOME := $(CURDIR)/.state/pulumi
 test: environment engine ## Run the tests (PYTEST_ARGS="-k name")
@@ -52,8 +62,14 @@ lint: environment ## Check style, types and lock files
 format: environment ## Put the code into the one style
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: environment engine ## Measure; asserts nothing
-	@$(PYTEST) tests/bench -s -o python_files='bench_*.py' $(PYTEST_ARGS)
+bench: environment engine ## Measure; asserts nothing (BENCH=round; BENCH=wan takes an hour and root, BENCH_ARGS=--quick a minute)
+	@if [ -d "tests/bench/$(BENCH)" ] && [ -n "$(BENCH)" ]; then \
+	    PYTHONPATH=tests:. $(BIN)/python -m bench.$(BENCH) $(BENCH_ARGS); \
+	elif ls tests/bench/bench_$(or $(BENCH),*).py >/dev/null 2>&1; then \
+	    $(PYTEST) tests/bench -s -o python_files='bench_$(or $(BENCH),*).py' $(PYTEST_ARGS); \
+	else \
+	    echo 'error: no benchmark $(BENCH); there are $(BENCHES)' >&2; exit 2; \
+	fi
 
 # Resolved for every platform. Versions in the files stay unless UPGRADE=1, and every file has the versions of dev.txt.
 RESOLVE = $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header $(if $(UPGRADE),--upgrade)

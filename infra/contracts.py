@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pulumi
 
 from infra.settings import SiteSettings
 from workloads.spec.base import Credentials, Endpoint
+from workloads.spec.facts import SiteFacts
 from workloads.spec.recipe import Recipe
 
 
@@ -27,8 +28,7 @@ class SiteContract:
     """A place that trains and serves."""
 
     settings: SiteSettings
-    threads_per_worker: pulumi.Output[int]
-    memory_bytes: pulumi.Output[int]
+    facts: pulumi.Output[SiteFacts]  # what its training is planned from
     resource: pulumi.Resource
     component: pulumi.Resource  # parent of everything that belongs to the site
 
@@ -45,12 +45,11 @@ class DataContract:
 
 @dataclass(frozen=True)
 class LinkContract:
-    """The way between the sites, as measured, and where each site finds each peer on it."""
+    """The way between the sites, as measured, and where each site finds each peer's replica on it."""
 
     rate_mbps: pulumi.Output[float]
     rtt_ms: pulumi.Output[float]
-    training: Mapping[tuple[str, str], Endpoint]  # (from, to)
-    serving: Mapping[tuple[str, str], Endpoint]
+    serving: Mapping[tuple[str, str], Endpoint]  # (from, to)
     switch: str  # URL of the outage switch
     resource: pulumi.Resource
 
@@ -64,6 +63,7 @@ class RunContract:
     model: pulumi.Output[str]
     manifest_digest: pulumi.Output[str]
     launch: pulumi.Output[str]  # the LaunchSpec, as JSON
+    plan: pulumi.Output[Mapping[str, Any]]  # the Plan that the run obeyed, as JSON values
     metrics: pulumi.Output[Mapping[str, float]]
     link_bytes: pulumi.Output[int]
     ddp_link_bytes: pulumi.Output[int]
@@ -121,6 +121,7 @@ class PlatformKit(Protocol):
         data: Mapping[str, DataContract],
         link: LinkContract,
         trust: TrustContract,
+        registry: RegistryContract,
     ) -> RunContract: ...
     def compress(self, recipe: Recipe, run: RunContract, data: Mapping[str, DataContract]) -> CompressedContract: ...
     def registry(self) -> RegistryContract: ...

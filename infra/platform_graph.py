@@ -10,9 +10,11 @@ from infra.contracts import PlatformKit
 from infra.local.kit import LocalKit
 from infra.operations.diagram import draw
 from infra.picture import picture
+from infra.planned import plan_figures
 from infra.providers import LocalProvider
 from infra.settings import Settings
 from workloads.spec.errors import UserError
+from workloads.spec.facts import SiteFacts
 from workloads.spec.recipe import load_recipe
 
 
@@ -44,9 +46,9 @@ def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
     sites = {site.name: kit.site(site) for site in settings.sites}
     data = {site: kit.data(contract, recipe) for site, contract in sites.items()}
     link = kit.link(sites)
-    run = kit.train(recipe, sites, data, link, trust)
-    model = kit.compress(recipe, run, data)
     registry = kit.registry()
+    run = kit.train(recipe, sites, data, link, trust, registry)
+    model = kit.compress(recipe, run, data)
     version = kit.register(recipe, run, model, registry, trust)
     service = kit.serve(recipe, model, version, sites, link, trust)
     exports: dict[str, Any] = {
@@ -59,6 +61,8 @@ def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
             "page": version.page,
         },
         "run": {"id": run.run_id, "metrics": run.metrics, "samples": run.samples},
+        "sites": {name: contract.facts.apply(_values) for name, contract in sites.items()},
+        "plan": run.plan.apply(plan_figures),
         "link": {
             "rate_mbps": link.rate_mbps,
             "rtt_ms": link.rtt_ms,
@@ -71,6 +75,10 @@ def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
     drawing = pulumi.Output.from_input(exports).apply(lambda known: draw(picture(settings, recipe, known)))
     platform.register_outputs({})
     return {**exports, "report": kit.report(run, model, version, drawing)}
+
+
+def _values(facts: SiteFacts) -> dict[str, Any]:
+    return facts.model_dump(mode="json")
 
 
 def _kind(settings: Settings) -> str:

@@ -21,7 +21,7 @@ class LocalKit:
             settings=settings,
             folder=root / settings.local.folder,
             topology=Topology.of(settings),
-            ports=PortPlan(settings.local.base_port, len(settings.sites)),
+            ports=PortPlan.of(settings),
             platform=platform,
         )
         self.authority = partial(sites.authority, place)

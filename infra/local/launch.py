@@ -7,10 +7,12 @@ from pathlib import Path
 
 from infra.local.ports import PortPlan
 from infra.topology import Topology
+from workloads.planning.link import transfer_s
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import UserError
 from workloads.spec.launch import LaunchSpec, LinkFacts, RelayChannel, RelaySpec, SiteLaunch
-from workloads.spec.recipe import MlpModel, Recipe
+from workloads.spec.plan import Plan
+from workloads.spec.recipe import Recipe
 
 # A frame that was lost to the link is asked for again after a round trip or two; a deadline below that many
 # transfers would call a slow link an outage.
@@ -19,18 +21,21 @@ _DEADLINE_FLOOR_S = 5.0
 
 
 @dataclass(frozen=True)
-class SiteFacts:
-    """What a site's resources gave: the values behind `SiteContract` and `DataContract`."""
+class LaunchSite:
+    """What a site's resources gave beside the facts that its plan was made from."""
 
     name: str
-    workers: int
     threads: int
     data: Path
     data_digest: str
 
 
 def training_identity(recipe: Recipe, data_digests: Mapping[str, str], workers: Mapping[str, int]) -> str:
-    """What makes a run the same run: model, data and training, not how it is compressed, served or reached."""
+    """What makes a run the same run: model, data and training, not how it is compressed, served, reached or planned.
+
+    The plan is left out on purpose. It follows from the recipe and from measurements, and a link that is measured a
+    little faster must not train a finished model again: a run keeps the plan that it began with.
+    """
     parts = [recipe.model.model_dump_json(), recipe.data.model_dump_json(), recipe.train.model_dump_json()]
     parts += [f"{site}={data_digests[site]}x{workers[site]}" for site in data_digests]
     return digest_of(recipe.name, *parts)
@@ -48,54 +53,60 @@ def run_id(recipe: Recipe, identity: str) -> str:
 
 def round_deadline_s(payload_bytes: int, link: LinkFacts) -> float:
     """Seconds after which a site stops waiting for a round: ten times what its frames should take on the link."""
-    transfer_s = payload_bytes * 8 / (link.rate_mbps * 1e6) + link.rtt_ms / 1e3
-    return round(max(_DEADLINE_FLOOR_S, _DEADLINE_TRANSFERS * transfer_s), 1)
-
-
-def parameter_count(recipe: Recipe) -> int:
-    """Parameters, counted from the recipe: exact for `mlp`, from the config's shapes for a decoder of `transformers`."""
-    model = recipe.model
-    if isinstance(model, MlpModel):
-        return (model.inputs + 1) * model.hidden + (model.hidden + 1) * model.classes
-    shape = {key: int(value) for key, value in model.config.items() if isinstance(value, int)}
-    hidden, layers = shape["hidden_size"], shape["num_hidden_layers"]
-    block = 4 * hidden * hidden + 3 * hidden * shape["intermediate_size"] + 2 * hidden
-    embeddings = shape["vocab_size"] * hidden * (1 if model.config.get("tie_word_embeddings") else 2)
-    return embeddings + layers * block + hidden
+    return round(max(_DEADLINE_FLOOR_S, _DEADLINE_TRANSFERS * transfer_s(payload_bytes, link)), 1)
 
 
 def render_launch(
     recipe: Recipe,
     run: str,
-    sites: tuple[SiteFacts, ...],
+    plan: Plan,
+    sites: tuple[LaunchSite, ...],
     link: LinkFacts,
     ports: PortPlan,
     credentials: Mapping[str, Credentials],
+    tracking: str,
     folder: Path,
 ) -> LaunchSpec:
-    """The launch of one run over all sites, its peers reached through the link's channels."""
-    payload = parameter_count(recipe) * recipe.train.outer.bits // 8
+    """The launch of one run over all sites, each part of the model with a server and channels of its own.
+
+    `tracking` is the URL of the MLflow server that is told how the run goes; training does not wait for it.
+
+    Raises:
+        UserError: the plan has more parts than the stack has ports for.
+    """
+    if plan.shards > ports.parts:
+        raise UserError(
+            f"the plan splits the model in {plan.shards} parts, the stack has ports for {ports.parts}; set "
+            f"training.overrides.train.layout with at most {ports.parts} parts (shards x tensor x pipeline)"
+        )
+    parts = range(plan.shards)
+    payload = plan.prediction.round_bytes if plan.prediction else 0
     names = [site.name for site in sites]
     return LaunchSpec(
         run_id=run,
         recipe=recipe,
+        plan=plan,
         link=link,
         round_deadline_s=round_deadline_s(payload, link),
         output=folder / "runs" / run,
+        tracking=tracking,
         sites=tuple(
             SiteLaunch(
                 name=site.name,
-                workers=site.workers,
+                workers=plan.sites[site.name].layout.ranks,
                 threads=site.threads,
                 rendezvous=ports.rendezvous(index),
-                listen=ports.exchange(index),
+                listen=tuple(ports.exchange(index, part) for part in parts),
                 peers={
-                    peer: ports.training_channel(index, other) for other, peer in enumerate(names) if peer != site.name
+                    peer: tuple(ports.training_channel(index, other, part) for part in parts)
+                    for other, peer in enumerate(names)
+                    if peer != site.name
                 },
                 credentials=credentials[site.name],
                 data=site.data,
                 data_digest=site.data_digest,
                 work=folder / "sites" / site.name / "runs" / run,
+                metrics=ports.metrics(index).port,
             )
             for index, site in enumerate(sites)
         ),
@@ -103,7 +114,7 @@ def render_launch(
 
 
 def render_relay(topology: Topology, ports: PortPlan) -> RelaySpec:
-    """Channels for training and for serving in each direction of each link.
+    """Channels in each direction of each link: one for serving, and for training one for each part of the model.
 
     Raises `UserError` for links that differ: one relay has one rate and one delay.
     """
@@ -114,10 +125,10 @@ def render_relay(topology: Topology, ports: PortPlan) -> RelaySpec:
     channels = []
     for source, destination in topology.ordered_pairs():
         a, b = topology.index(source), topology.index(destination)
-        uses: tuple[tuple[str, Endpoint, Endpoint], ...] = (
-            ("training", ports.training_channel(a, b), ports.exchange(b)),
-            ("serving", ports.serving_channel(a, b), ports.replica(b)),
-        )
+        uses: list[tuple[str, Endpoint, Endpoint]] = [
+            ("training", ports.training_channel(a, b, part), ports.exchange(b, part)) for part in range(ports.parts)
+        ]
+        uses.append(("serving", ports.serving_channel(a, b), ports.replica(b)))
         channels += [
             RelayChannel(source=source, destination=destination, listen=here.port, target=there, purpose=purpose)
             for purpose, here, there in uses

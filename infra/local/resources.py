@@ -29,7 +29,7 @@ class SiteAuthority(LocalResource):
 
 class Site(LocalResource):
     pulumi_type = "isthmus:local:Site"
-    output_names = ("threads_per_worker", "memory_bytes")
+    output_names = ("facts",)
 
 
 class DataShard(LocalResource):
@@ -55,6 +55,7 @@ class TrainingRun(LocalResource):
         "link_bytes",
         "ddp_link_bytes",
         "peak_memory_bytes",
+        "plan",
     )
 
 

@@ -1,6 +1,7 @@
 """`isthmus`: the stack's life from a terminal. Each command is a real `pulumi` command with its surroundings in order."""
 
 import contextlib
+import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, NoReturn
@@ -11,7 +12,8 @@ from rich.table import Table
 
 from infra.local.probes import post_json
 from infra.operations.diagram import draw
-from infra.operations.session import Session, open_session
+from infra.operations.planning import Facts, plan_report
+from infra.operations.session import BACKEND, Session, open_session, stack_file, stack_settings
 from infra.operations.summary import show
 from infra.picture import picture
 from infra.settings import ROOT
@@ -84,6 +86,43 @@ def diagram(
 
 
 @app.command()
+def plan(
+    stack: Stack = "local",
+    recipe: Recipe = "",
+    settings: Setting = None,
+    facts: Annotated[Path | None, typer.Option("--facts", help="Plan from this YAML file of sites and link.")] = None,
+    state: State = STATE,
+) -> None:
+    """Show what a run would be made of, and why: layout, batches, merges, predicted time and memory. Starts nothing."""
+    chosen = stack_settings(stack, _overrides(recipe, settings)).training
+    wanted = load_recipe(chosen.recipe, chosen.overrides)
+    if facts is not None:
+        known = Facts.of_file(facts)
+    elif stack_file(state.absolute() / BACKEND, stack).is_file():
+        known = Facts.of_outputs(_open(stack, "", None, state, check=False).ask("stack", "output", "--json"), stack)
+    else:  # no engine is needed to say so
+        known = Facts.of_outputs({}, stack)
+    console.print(plan_report(wanted, known))
+
+
+@app.command()
+def watch(
+    stack: Stack = "local", *, once: Annotated[bool, typer.Option(help="Show how it stands, and end.")] = False
+) -> None:
+    """Watch the newest training run of a stack: progress, loss, waiting and bytes by site. Only reads."""
+    local = stack_settings(stack, []).local
+    if local is None:
+        raise UserError(f"stack {stack} has no sites on this machine; look at its registry's page instead")
+    launches = sorted(
+        (ROOT / local.folder / "jobs").glob("training-*/launch.json"), key=lambda path: path.stat().st_mtime
+    )
+    if not launches:
+        raise UserError(f"stack {stack} has no training run; run `make up STACK={stack}` first")
+    command = [sys.executable, "-m", "workloads.trainer.watching", str(launches[-1]), *(["--once"] if once else [])]
+    sys.exit(subprocess.run(command, cwd=ROOT, check=False).returncode)
+
+
+@app.command()
 def outage(
     seconds: Annotated[float, typer.Option(help="How long the link is cut.", min=0.1, max=3600)] = 10.0,
     stack: Stack = "local",
@@ -112,8 +151,11 @@ def engine(state: State = STATE) -> None:
 
 
 def _open(stack: str, recipe: str, settings: list[str] | None, state: Path, *, check: bool = True) -> Session:
-    chosen = [*(settings or []), *([f"training.recipe={recipe}"] if recipe else [])]
-    return open_session(stack, chosen, state.absolute(), check=check)
+    return open_session(stack, _overrides(recipe, settings), state.absolute(), check=check)
+
+
+def _overrides(recipe: str, settings: list[str] | None) -> list[str]:
+    return [*(settings or []), *([f"training.recipe={recipe}"] if recipe else [])]
 
 
 def _config(session: Session) -> list[str]:

@@ -9,7 +9,6 @@ from infra.local.handlers.site import WORKING_BYTES
 from infra.local.ports import PortPlan, in_use
 from infra.local.supervision import listening_ports
 from infra.settings import Settings
-from infra.topology import Topology
 from workloads.spec.disk import ensure_room
 from workloads.spec.errors import UserError
 from workloads.spec.recipe import load_recipe
@@ -56,7 +55,7 @@ def passphrase(settings: Settings, stack: str, state: Path, environment: Mapping
 def _check_ports(settings: Settings, folder: Path) -> None:
     """Ports of services that run are theirs; any other listener is a stranger."""
     assert settings.local is not None  # noqa: S101 - the caller looked
-    plan = PortPlan(settings.local.base_port, len(Topology.of(settings).sites))
+    plan = PortPlan.of(settings)
     ours = {port for service in (folder / "services").glob("*") for port in listening_ports(service)}
     for name, endpoint in plan.named().items():
         if endpoint.port not in ours and in_use(endpoint):

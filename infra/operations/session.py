@@ -18,6 +18,7 @@ from infra.toolchain.locks import clear_stale_locks
 from infra.toolchain.plugins import ensure_plugins
 from workloads.spec.errors import UserError
 
+BACKEND = "backend"  # folder of all stacks' states, in the state folder
 _QUIET = {"PULUMI_SKIP_CONFIRMATIONS": "true", "PYTHONWARNINGS": "ignore"}
 
 
@@ -50,7 +51,7 @@ class Session:
 
     def exists(self) -> bool:
         """Whether the stack was ever made."""
-        return (self.backend / ".pulumi" / "stacks" / PROJECT / f"{self.stack}.json").is_file()
+        return stack_file(self.backend, self.stack).is_file()
 
     def interrupted(self) -> list[str]:
         """Names of resources that a killed engine was at work on."""
@@ -70,13 +71,13 @@ def open_session(stack: str, overrides: list[str], state: Path, *, check: bool) 
         UserError: a value does not fit, or something that the stack needs is not there.
     """
     config = stack_files.with_overrides(stack_config(stack_files.tracked(stack)), overrides)
-    settings = stack_files.settings_of(config, stack)
+    settings = stack_settings(stack, overrides)
     secret = preflight.passphrase(settings, stack, state, os.environ)
     if check:
         preflight.check(settings, ROOT)
     engine = ensure_engine(state)
     ensure_plugins(engine, plugins_of(settings))
-    backend = state / "backend"
+    backend = state / BACKEND
     backend.mkdir(mode=0o700, parents=True, exist_ok=True)
     files = stack_files.EngineFiles(state / "stacks" / stack, stack)
     session = Session(
@@ -90,6 +91,17 @@ def open_session(stack: str, overrides: list[str], state: Path, *, check: bool) 
     _initialise(session)
     files.write_config(config)
     return session
+
+
+def stack_file(backend: Path, stack: str) -> Path:
+    """Where the engine keeps a stack's state."""
+    return backend / ".pulumi" / "stacks" / PROJECT / f"{stack}.json"
+
+
+def stack_settings(stack: str, overrides: list[str]) -> Settings:
+    """Settings of the tracked file with `overrides`, and nothing else touched. Raises `UserError`."""
+    config = stack_files.with_overrides(stack_config(stack_files.tracked(stack)), overrides)
+    return stack_files.settings_of(config, stack)
 
 
 def _initialise(session: Session) -> None:

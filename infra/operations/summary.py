@@ -7,7 +7,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from workloads.spec.recipe import Recipe, TableData, load_recipe
+from workloads.spec.data import TableData
+from workloads.spec.recipe import MlpModel, Recipe, load_recipe
 
 # A flower of the species setosa, in centimetres: the first row of Fisher's table.
 _EXAMPLE_ROW = [5.1, 3.5, 1.4, 0.2]
@@ -32,6 +33,7 @@ def _table(outputs: dict[str, Any]) -> Table:
         table.add_row(f"endpoint {site}", endpoint)
     link, compression, model = outputs["link"], outputs["compression"], outputs["model"]
     ratio = link["bytes_of_ddp"] / max(1, link["bytes"])
+    table.add_row("plan", _plan(outputs["plan"]))
     table.add_row("registry", model["page"])
     table.add_row("report", _from_here(outputs["report"]))
     table.add_row("model", f"{model['name']} version {model['version']}, signed, run {outputs['run']['id']}")
@@ -46,6 +48,12 @@ def _table(outputs: dict[str, Any]) -> Table:
     return table
 
 
+def _plan(plan: dict[str, Any]) -> str:
+    layouts = ", ".join(f"{name} {site['layout']}" for name, site in plan["sites"].items())
+    merges = f"{plan['rounds']} merges, {plan['steps_of_a_round']} steps apart, {plan['bits']} bits a value"
+    return f"{merges}, {plan['overlap_steps']} steps overlapped; {layouts} (`isthmus plan` says why)"
+
+
 def _from_here(path: str) -> str:
     """A path that is short enough to be copied, where it lies below the current folder."""
     here = Path.cwd()
@@ -56,12 +64,18 @@ def curl_line(endpoint: str, recipe_name: str) -> str:
     """A request that the served model answers."""
     recipe = load_recipe(recipe_name)
     path, body = _example(recipe)
-    return f"curl -s {endpoint}{path} -H 'content-type: application/json' -d '{json.dumps(body)}'"
+    sent = f" -H 'content-type: application/json' -d '{json.dumps(body)}'" if body else ""
+    return f"curl -s {endpoint}{path}{sent}"
 
 
 def _example(recipe: Recipe) -> tuple[str, dict[str, Any]]:
-    if isinstance(recipe.data, TableData):
-        tensor = {"name": "features", "shape": [1, len(_EXAMPLE_ROW)], "datatype": "FP32", "data": _EXAMPLE_ROW}
+    """Path and body of a request; no body asks what a request must hold, where that is too much for a line."""
+    if isinstance(recipe.model, MlpModel):
+        is_iris = isinstance(recipe.data, TableData) and recipe.data.source == "iris"
+        row = _EXAMPLE_ROW if is_iris else [1.0] * recipe.model.inputs
+        tensor = {"name": "features", "shape": [1, len(row)], "datatype": "FP32", "data": row}
         return f"/v2/models/{recipe.name}/infer", {"inputs": [tensor]}
+    if "openai-completions" not in recipe.serve.protocols:
+        return f"/v2/models/{recipe.name}", {}
     prompt = {"prompt": "class Error(", "max_tokens": 120, "temperature": 0.7, "seed": 1}
     return "/v1/completions", {"model": recipe.name, **prompt}

@@ -79,6 +79,38 @@ def test_a_lost_passphrase_of_a_stack_with_secrets(stack):
     assert "PULUMI_CONFIG_PASSPHRASE" in line
 
 
+def test_a_plan_of_a_stack_that_was_never_up_and_of_facts_that_do_not_fit(stack, tmp_path):
+    assert "stack local is not up, so its sites and link were never measured" in refusal(stack, "plan")
+    facts = tmp_path / "facts.yaml"
+    assert "no such file" in refusal(stack, "plan", "--facts", str(facts))
+    facts.write_text("sites: [{name: a-1, workers: 1}]\nlink: {rate_mbps: 100}\n")
+    line = refusal(stack, "plan", "--facts", str(facts))
+    assert "sites.0.memory_bytes: Field required" in line
+    assert "link.rtt_ms" in line
+
+
+def test_a_model_that_fits_nowhere_is_refused_by_plan(stack, tmp_path):
+    facts = tmp_path / "facts.yaml"
+    facts.write_text("sites: [{name: a-1, workers: 1, memory_bytes: 100000000}]\nlink: {rate_mbps: 100, rtt_ms: 1}\n")
+    assert "site a-1: recipe iris needs 0.5 GiB a worker, has 0.1 GiB" in refusal(stack, "plan", "--facts", str(facts))
+
+
+def test_a_plan_is_shown_with_its_reasons_and_nothing_is_made(stack, tmp_path):
+    facts = tmp_path / "facts.yaml"
+    sites = [
+        f"{{name: {name}, workers: 8, memory_bytes: 200000000000, accelerator: {{kind: {kind}, memory_bytes: 80000000000}}}}"
+        for name, kind in (("aws-1", "h100-sxm"), ("os-1", "a100-sxm"))
+    ]
+    facts.write_text(f"sites: [{', '.join(sites)}]\nlink: {{rate_mbps: 1000, rtt_ms: 80}}\n")
+    done = stack.run(
+        "plan", "--recipe", "language", "--facts", str(facts), "--set", "training.overrides.train.inner.batch=8"
+    )
+    assert done.status == 0, done.text
+    for words in ("aws-1  dp 8", "os-1   dp 8", "steps a round (H)", "the whole model fits each worker", "link use"):
+        assert words in done.text
+    assert not stack.state.exists()
+
+
 def settings() -> Settings:
     return Settings.parse(
         {key.removeprefix("isthmus:"): v for key, v in stack_config("local").items() if "isthmus" in key}, "x"
@@ -113,4 +145,4 @@ def test_a_full_disk_is_told_before_anything_starts(tmp_path, monkeypatch):
 
 def test_help_lists_the_commands():
     text = CliRunner().invoke(app, ["--help"]).output
-    assert all(f" {word} " in text for word in ("up", "preview", "refresh", "down", "diagram", "outage"))
+    assert all(f" {word} " in text for word in ("up", "preview", "plan", "refresh", "down", "diagram", "outage"))

@@ -5,8 +5,11 @@ import json
 import pulumi
 import pytest
 
-from tests.kit.program import StrictMocks, run_program, stack_config, stack_files
-from workloads.spec.launch import LaunchSpec
+from infra.planned import plan_figures
+from tests.kit.program import SITE_FACTS, StrictMocks, run_program, stack_config, stack_files
+from workloads.planning import plan_run
+from workloads.spec.facts import SiteFacts
+from workloads.spec.launch import LaunchSpec, RelaySpec
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +41,49 @@ def test_the_outputs_of_the_sites_and_the_link_become_the_launch(program):
     relay = program.one("isthmus:local:Link").inputs["spec"]
     listening = {(c["source"], c["destination"]): c["listen"] for c in relay["channels"] if c["purpose"] == "training"}
     for site in launch.sites:
-        for peer, endpoint in site.peers.items():
-            assert endpoint.port == listening[site.name, peer]
+        for peer, endpoints in site.peers.items():
+            assert [endpoint.port for endpoint in endpoints] == [listening[site.name, peer]]
+
+
+def test_the_facts_of_the_sites_and_the_link_become_the_plan_that_the_launch_and_the_outputs_show(program):
+    launch = LaunchSpec.model_validate(program.one("isthmus:local:TrainingRun").inputs["launch"])
+    sites = [SiteFacts(name=name, workers=1, **SITE_FACTS) for name in ("aws-1", "os-1")]
+    assert launch.plan == plan_run(launch.recipe, sites, launch.link)
+    assert launch.plan.sites["aws-1"].step_s is not None
+    assert program.exports["sites"]["os-1"] == sites[1].model_dump(mode="json")
+    assert program.exports["plan"] == plan_figures(launch.plan.model_dump(mode="json"))
+    assert program.exports["plan"]["sites"]["aws-1"]["layout"] == "one worker"
+
+
+def test_a_model_in_parts_has_a_server_and_a_channel_for_each():
+    config = stack_config("local")
+    config["isthmus:sites"] = [{"name": name, "kind": "local", "workers": 2} for name in ("aws-1", "os-1")]
+    split = {"train.layout": {"shards": 2}}
+    config["isthmus:training"] = {"recipe": "language", "overrides": split}
+    program = run_program(config)
+    launch = LaunchSpec.model_validate(program.one("isthmus:local:TrainingRun").inputs["launch"])
+    relay = RelaySpec.model_validate(program.one("isthmus:local:Link").inputs["spec"])
+    ways = {(way.source, way.listen): way.target for way in relay.channels if way.purpose == "training"}
+    for site in launch.sites:
+        assert len(site.listen) == 2
+        for peer, endpoints in site.peers.items():
+            assert tuple(ways[site.name, endpoint.port] for endpoint in endpoints) == launch.site(peer).listen
+
+
+def test_a_run_keeps_the_plan_that_it_was_begun_with(program):
+    kept = program.one("isthmus:local:TrainingRun").inputs["launch"]["plan"] | {"bits": 4}
+    again = run_program(stack_config("local"), mocks=StrictMocks(kept_plan=kept))
+    assert again.one("isthmus:local:TrainingRun").inputs["launch"]["plan"]["bits"] == 8
+    assert again.exports["plan"]["bits"] == 4
+    assert again.one("isthmus:local:Report").inputs["launch"]["launch"]["plan"]["bits"] == 4
+
+
+def test_a_link_or_a_site_that_is_measured_otherwise_trains_nothing_again(program):
+    mocks = StrictMocks(outputs={"isthmus:local:Link": {"rate_mbps": 20.0, "rtt_ms": 80.0}})
+    other = run_program(stack_config("local"), mocks=mocks)
+    identities = [run.one("isthmus:local:TrainingRun").inputs["identity"] for run in (program, other)]
+    assert identities[0] == identities[1]
+    assert other.one("isthmus:local:TrainingRun").inputs["launch"]["link"]["rate_mbps"] == 20.0
 
 
 def test_the_link_leads_to_the_exchanges_and_replicas(program):
@@ -49,7 +93,7 @@ def test_the_link_leads_to_the_exchanges_and_replicas(program):
     }
     for channel in program.one("isthmus:local:Link").inputs["spec"]["channels"]:
         site = channel["destination"]
-        expected = launch.site(site).listen.port if channel["purpose"] == "training" else replicas[site]
+        expected = launch.site(site).listen[0].port if channel["purpose"] == "training" else replicas[site]
         assert channel["target"]["port"] == expected
 
 

@@ -6,6 +6,7 @@ from infra import contracts
 from infra.local import launch, resources
 from infra.local.place import Group, Place
 from infra.settings import SiteSettings
+from workloads.spec.facts import SiteFacts
 from workloads.spec.launch import ShardLaunch
 from workloads.spec.recipe import Recipe
 
@@ -38,8 +39,7 @@ def site(place: Place, settings: SiteSettings) -> contracts.SiteContract:
     )
     return contracts.SiteContract(
         settings=settings,
-        threads_per_worker=host.output("threads_per_worker"),
-        memory_bytes=host.output("memory_bytes"),
+        facts=host.output("facts").apply(SiteFacts.model_validate),
         component=group,
         resource=host,
     )
@@ -70,7 +70,6 @@ def link(place: Place, sites: Mapping[str, contracts.SiteContract]) -> contracts
     return contracts.LinkContract(
         rate_mbps=link.output("rate_mbps"),
         rtt_ms=link.output("rtt_ms"),
-        training={pair: place.ports.training_channel(a, b) for pair, (a, b) in pairs.items()},
         serving={pair: place.ports.serving_channel(a, b) for pair, (a, b) in pairs.items()},
         switch=f"http://{place.ports.link_control}/outage",
         resource=link,

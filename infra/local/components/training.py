@@ -10,7 +10,9 @@ import pulumi
 from infra import contracts
 from infra.local import launch, resources
 from infra.local.place import Place
+from workloads.planning import plan_run
 from workloads.spec.launch import CompressLaunch, LinkFacts
+from workloads.spec.plan import Plan
 from workloads.spec.recipe import Recipe
 
 
@@ -21,6 +23,7 @@ def train(
     data: Mapping[str, contracts.DataContract],
     link: contracts.LinkContract,
     trust: contracts.TrustContract,
+    registry: contracts.RegistryContract,
 ) -> contracts.RunContract:
     """One run over all sites, launched with what the sites, the data and the link turned out to be."""
     names = place.topology.names
@@ -30,45 +33,45 @@ def train(
     )
 
     def render(known: dict[str, Any]) -> dict[str, Any]:
-        facts = tuple(
-            launch.SiteFacts(
-                name=name,
-                workers=workers[name],
-                threads=int(known["threads"][name]),
-                data=data[name].folder,
-                data_digest=known["digests"][name],
-            )
-            for name in names
-        )
+        facts = dict(known["facts"])
+        measured = LinkFacts(rate_mbps=known["rate_mbps"], rtt_ms=known["rtt_ms"])
+        kept = known.get("plan")
         spec = launch.render_launch(
             recipe,
             launch.run_id(recipe, known["identity"]),
-            facts,
-            LinkFacts(rate_mbps=known["rate_mbps"], rtt_ms=known["rtt_ms"]),
+            Plan.model_validate(kept) if kept else plan_run(recipe, tuple(facts.values()), measured),
+            tuple(
+                launch.LaunchSite(name, fact.threads, data[name].folder, known["digests"][name])
+                for name, fact in facts.items()
+            ),
+            measured,
             place.ports,
             trust.credentials,
+            registry.url,
             place.folder,
         )
         return spec.model_dump(mode="json")
 
-    rendered: pulumi.Output[dict[str, Any]] = pulumi.Output.from_input(
-        {
-            "identity": identity,
-            "digests": {name: data[name].digest for name in names},
-            "threads": {name: sites[name].threads_per_worker for name in names},
-            "rate_mbps": link.rate_mbps,
-            "rtt_ms": link.rtt_ms,
-        }
-    ).apply(render)
+    known: dict[str, Any] = {
+        "identity": identity,
+        "digests": {name: data[name].digest for name in names},
+        "facts": {name: sites[name].facts for name in names},
+        "rate_mbps": link.rate_mbps,
+        "rtt_ms": link.rtt_ms,
+    }
+    wanted: pulumi.Output[dict[str, Any]] = pulumi.Output.from_input(known).apply(render)
     run = resources.TrainingRun(
-        "training", place.job("training", identity, rendered), place.under(place.platform, link.resource)
+        "training", place.job("training", identity, wanted), place.under(place.platform, link.resource)
     )
+    # a run that was begun earlier has the plan of then, whatever the same facts would lead to now
+    obeyed = pulumi.Output.from_input({**known, "plan": run.output("plan")}).apply(render)
     return contracts.RunContract(
         run_id=run.output("run_id"),
         folder=run.output("model").apply(lambda model: str(Path(model).parent)),
         model=run.output("model"),
         manifest_digest=run.output("manifest_digest"),
-        launch=rendered.apply(json.dumps),
+        launch=obeyed.apply(json.dumps),
+        plan=obeyed.apply(lambda spec: dict(spec["plan"])),
         metrics=run.output("metrics"),
         link_bytes=run.output("link_bytes"),
         ddp_link_bytes=run.output("ddp_link_bytes"),

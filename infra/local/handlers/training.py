@@ -26,7 +26,7 @@ class TrainingHandler(JobHandler):
     inputs = JobInputs[LaunchSpec]
 
     async def work(self, inputs: JobInputs[LaunchSpec], context: Context) -> None:
-        launch = inputs.launch
+        launch = with_kept_plan(inputs.launch, inputs.folder / LAUNCH)
         launch.save(inputs.folder / LAUNCH)
         sites = [
             asyncio.ensure_future(_train_site(launch, site, inputs.folder, context, first=index == 0))
@@ -55,10 +55,26 @@ class TrainingHandler(JobHandler):
             "link_bytes": sum(result.wire_bytes_sent.values()),
             "ddp_link_bytes": result.bytes_ddp * len(launch.sites),
             "peak_memory_bytes": max(result.peak_memory_bytes.values()),
+            "plan": LaunchSpec.load(inputs.folder / LAUNCH).plan.model_dump(mode="json"),
         }
 
     def made(self, inputs: JobInputs[LaunchSpec]) -> tuple[Path, ...]:
         return (*(site.work for site in inputs.launch.sites), inputs.launch.output)
+
+
+def with_kept_plan(launch: LaunchSpec, earlier: Path) -> LaunchSpec:
+    """`launch` with the plan of the attempt before, if there was one: its rounds and outer state are half way through it.
+
+    A plan that splits the model otherwise has other endpoints and gives way; checkpoints are read in any layout. So does
+    one that another version of this program wrote.
+    """
+    try:
+        kept = LaunchSpec.load(earlier).plan
+    except UserError:
+        return launch
+    layouts = {name: site.layout.ranks for name, site in kept.sites.items()}
+    fits = kept.shards == launch.plan.shards and layouts == {site.name: site.workers for site in launch.sites}
+    return launch.model_copy(update={"plan": kept}) if fits else launch
 
 
 async def _train_site(launch: LaunchSpec, site: SiteLaunch, folder: Path, context: Context, *, first: bool) -> None:

@@ -15,8 +15,8 @@ import pytest
 
 from infra.local.envoy import Replica, bootstrap
 from tests.kit.authority import Authority
-from tests.kit.stack import eventually
 from tests.kit.ports import free_ports
+from tests.kit.stack import eventually
 from workloads.spec.base import Credentials, Endpoint
 
 ENVOY = Path(sys.executable).with_name("envoy")

@@ -10,8 +10,11 @@ import pytest
 from infra.local.handler import Context
 from infra.local.handlers import HANDLERS
 from infra.local.handlers.site import SiteHandler, SiteInputs
-from infra.local.handlers.training import TrainingHandler
+from infra.local.handlers.training import TrainingHandler, with_kept_plan
 from infra.local.values import UNKNOWN, has_unknown, plain_map, prop_map
+from tests.kit.program import run_program, stack_config
+from workloads.spec.facts import SiteFacts
+from workloads.spec.launch import LaunchSpec
 
 CONTEXT = Context("urn", lambda _: None, lambda _: None)
 SITE = {"name": "aws-1", "folder": "/x/aws-1", "workers": 1, "machine_share": 2}
@@ -76,11 +79,36 @@ def test_a_site_is_its_folder(tmp_path):
     inputs = SiteInputs(name="aws-1", folder=tmp_path / "aws-1", workers=1, machine_share=2)
     handler = SiteHandler()
     state = asyncio.run(handler.create(inputs, CONTEXT))
-    assert state["threads_per_worker"] >= 1
+    facts = SiteFacts.model_validate(state["facts"])
+    assert (facts.name, facts.workers) == ("aws-1", 1)
+    assert facts.threads >= 1
     assert asyncio.run(handler.read(inputs, state)) == {"status": "ok"}
     asyncio.run(handler.delete(inputs, state))
     assert not inputs.folder.exists()
     assert asyncio.run(handler.read(inputs, state)) is None
+
+
+def test_a_run_that_was_cut_off_carries_on_with_the_plan_of_then(tmp_path):
+    launch = LaunchSpec.model_validate(
+        run_program(stack_config("local")).one("isthmus:local:TrainingRun").inputs["launch"]
+    )
+    path = tmp_path / "launch.json"
+    assert with_kept_plan(launch, path) == launch
+    earlier = launch.model_copy(update={"plan": launch.plan.model_copy(update={"bits": 2})})
+    earlier.save(path)
+    assert with_kept_plan(launch, path) == earlier
+
+
+def test_a_plan_of_other_workers_or_of_another_version_gives_way(tmp_path):
+    config = stack_config("local")
+    launch = LaunchSpec.model_validate(run_program(config).one("isthmus:local:TrainingRun").inputs["launch"])
+    config["isthmus:sites"] = [{"name": name, "kind": "local", "workers": 2} for name in ("aws-1", "os-1")]
+    other = LaunchSpec.model_validate(run_program(config).one("isthmus:local:TrainingRun").inputs["launch"])
+    path = tmp_path / "launch.json"
+    other.save(path)
+    assert with_kept_plan(launch, path) == launch
+    path.write_text('{"run_id": "iris-1"}')
+    assert with_kept_plan(launch, path) == launch
 
 
 def test_a_full_disk_is_refused_before_anything_is_made(tmp_path, monkeypatch):

@@ -16,8 +16,8 @@ import pytest
 from infra.local.probes import answers
 from infra.local.relay import LinkStatus, measure
 from infra.settings import ROOT
-from tests.kit.stack import eventually
 from tests.kit.ports import free_ports
+from tests.kit.stack import eventually
 from workloads.spec.base import Endpoint
 from workloads.spec.errors import UserError
 from workloads.spec.launch import RelayChannel, RelaySpec
