@@ -64,7 +64,7 @@ format: environment ## Put the code into the one style
 
 bench: environment engine ## Measure; asserts nothing (BENCH=round; BENCH=wan takes an hour and root, BENCH_ARGS=--quick a minute)
 	@if [ -d "tests/bench/$(BENCH)" ] && [ -n "$(BENCH)" ]; then \
-	    PYTHONPATH=tests:. $(BIN)/python -m bench.$(BENCH) $(BENCH_ARGS); \
+	    $(BIN)/python -m tests.bench.$(BENCH) $(BENCH_ARGS); \
 	elif ls tests/bench/bench_$(or $(BENCH),*).py >/dev/null 2>&1; then \
 	    $(PYTEST) tests/bench -s -o python_files='bench_$(or $(BENCH),*).py' $(PYTEST_ARGS); \
 	else \

@@ -8,7 +8,10 @@ import pytest
 from infra.settings import ROOT
 from tests.infra.toolchain.conftest import executable
 
-TARGETS = {"up", "preview", "refresh", "down", "test", "lint", "format", "clean", "bench", "lock", "help", "diagram"}
+TARGETS = {
+    *("up", "preview", "plan", "watch", "refresh", "down", "diagram"),
+    *("test", "lint", "format", "bench", "lock", "clean", "help"),
+}
 
 
 def make(folder, *arguments, **variables):

@@ -1,0 +1,106 @@
+"""This product: the planner's rounds, the synchronizer, and its exchange with mutual TLS wherever there is a link."""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+from torch.nn.utils import vector_to_parameters
+from torch.optim import Optimizer
+
+from tests.bench.wan.jobs import SITES, Job
+from tests.bench.wan.methods.group import PATIENCE, flat
+from workloads.planning import plan_run
+from workloads.spec.facts import SiteFacts
+from workloads.spec.launch import LinkFacts
+from workloads.spec.plan import Plan
+from workloads.spec.recipe import load_recipe
+from workloads.sync import Exchange, Synchronizer
+
+_MEMORY_BYTES = 8 << 30
+_ANY_LINK = LinkFacts(rate_mbps=100, rtt_ms=30)  # what depends on the link is the method's to say, not the planner's
+
+
+class Isthmus:
+    """Turns begin when they are due and end `overlap_steps` later, or as soon after that as all frames are there."""
+
+    settled = 1
+
+    def __init__(self, job: Job, site: int, model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
+        del optimizers  # they step as they are
+        self.model = model
+        self._plan = plan_of(job)
+        self._due = _due_steps(self._plan)
+        self._batch = job.task.batch
+        # parameters become views of one flat tensor, so that nothing need be gathered
+        self._flat = flat(model)
+        vector_to_parameters(self._flat, model.parameters())
+        self._exchange = Exchange(
+            run_id="bench",
+            site=SITES[site],
+            listen=job.endpoint(site),
+            peers={SITES[1 - site]: job.endpoint(1 - site)},
+            credentials=job.credentials[site] if job.credentials else None,
+            max_frame_bytes=self._flat.numel() * self._flat.element_size(),
+            fragments=self._plan.fragments,
+        )
+        self._exchange.start()
+        self._exchange.rendezvous([], PATIENCE.total_seconds())
+        self._synchronizer = Synchronizer(
+            site=SITES[site], sites=SITES, initial=self._flat, plan=self._plan, exchange=self._exchange
+        )
+
+    def stepped(self, step: int) -> bool:
+        before = self._synchronizer.round
+        self._commit(step - self._plan.overlap_steps)
+        while self._synchronizer.begun < len(self._due) and self._due[self._synchronizer.begun] <= step:
+            where = self._synchronizer.next_fragment
+            self._synchronizer.begin(self._flat[where], step * self._batch)
+        if step == self._plan.steps:  # nothing is left to overlap with
+            self._commit(step)
+        return self._synchronizer.round > before
+
+    def shared(self) -> Tensor:
+        return self._synchronizer.outer_tensors()["parameters"].clone()
+
+    def close(self) -> None:
+        self._exchange.drain(PATIENCE.total_seconds())
+        self._synchronizer.close()
+        self._exchange.close()
+
+    def _commit(self, begun_by: int) -> None:
+        """Commit the turns that were begun at step `begun_by` or before."""
+        while self._synchronizer.pending and self._due[self._synchronizer.committed] <= begun_by:
+            where = self._synchronizer.oldest_fragment
+            self._synchronizer.arrived(None)
+            self._synchronizer.commit()
+            self._synchronizer.merge(self._flat[where])
+
+
+def plan_of(job: Job) -> Plan:
+    """What the planner makes of the method: it chooses the outer steps, which follow from the number of rounds."""
+    recipe = load_recipe(
+        "language",
+        {
+            "train": {
+                "epochs": 1,
+                "steps_per_epoch": job.steps,
+                "rounds_per_epoch": None,
+                "inner": {"optimizer": job.task.optimizer, "batch": job.task.batch, "steps": job.method.period},
+                "outer": {"bits": job.method.bits, "overlap_steps": job.method.overlap_steps, "fragments": 1},
+            }
+        },
+    )
+    sites = [SiteFacts(name=name, workers=1, memory_bytes=_MEMORY_BYTES) for name in SITES]
+    return plan_run(recipe, sites, _ANY_LINK)
+
+
+def _due_steps(plan: Plan) -> tuple[int, ...]:
+    """The step at which each turn begins: a round's fragments evenly spread over it, all of the last at its end."""
+    due: list[int] = []
+    start = 0
+    for number, part in enumerate(plan.rounds, start=1):
+        is_last = number == len(plan.rounds)
+        shares = (1.0 if is_last else fragment / plan.fragments for fragment in range(1, plan.fragments + 1))
+        due += [start + math.ceil(part.steps * share) for share in shares]
+        start += part.steps
+    return tuple(due)
