@@ -1,5 +1,6 @@
 """What can go wrong between two sites, as switches: on the bytes of a link, and, where TLS forbids that, on whole frames."""
 
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -108,12 +109,18 @@ class Once:
 
 
 class Skew:
-    """A wall clock that jumps to and fro by a day, further each time it is read."""
+    """A wall clock that jumps to and fro by a day, further each time the product reads it.
+
+    Others read the real one: gRPC compares what Python says with what its core reads from the machine, which no patch
+    reaches, and a clock that says both at once is no clock that jumps.
+    """
 
     def __init__(self, real: Callable[[], float]) -> None:
         self._real = real
         self._reads = 0
 
     def __call__(self) -> float:
+        if not str(sys._getframe(1).f_globals.get("__name__")).startswith("workloads."):
+            return self._real()
         self._reads += 1
         return self._real() + 86400.0 * self._reads * (-1) ** self._reads
