@@ -60,7 +60,7 @@ def launch(folder: Path, *models: Path, **changes: object) -> FuseLaunch:
 
 
 def quiet(_line: str) -> None:
-    pass
+    """For a fusion whose progress nobody watches."""
 
 
 def refusal(spec: FuseLaunch, folder: Path) -> str:
