@@ -68,9 +68,10 @@ class BreakableLink:
             self._is_lost[is_back] = True
 
     def delay(self, seconds: float) -> None:
-        """Hold every piece that comes back for so long from now on."""
+        """Hold every piece that comes back for so long from now on; what is held passes at once when this becomes 0."""
         with self._changed:
             self._delay_s = seconds
+            self._changed.notify_all()
 
     def await_connections(self, count: int, timeout_s: float) -> bool:
         """Whether there were `count` connections in all, within `timeout_s`."""
@@ -124,13 +125,17 @@ class BreakableLink:
         with suppress(OSError):
             while piece := source.recv(_PIECE_BYTES):
                 if source not in self._swallowed and self._count(len(piece), is_back=is_back):
-                    if is_back and self._delay_s:
-                        threading.Event().wait(self._delay_s)
+                    if is_back:
+                        self._hold()
                     sink.sendall(piece)
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
         source.close()
+
+    def _hold(self) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_closed or not self._delay_s, self._delay_s)
 
     def _count(self, size: int, *, is_back: bool) -> bool:
         """Count a piece; whether it may pass."""

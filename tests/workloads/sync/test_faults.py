@@ -186,11 +186,16 @@ def test_a_frame_that_is_delayed_beyond_the_deadline(stage):
     link = scene.links["aws-1", "os-1"]
 
     def slow(site, turn):
-        if site.name == "aws-1":
-            link.delay(0.15 if turn == 2 else 0)
+        if site.name == "os-1" and turn == 1:
+            link.delay(HANG_S)
 
-    sites = scene.sites(begun=slow)
-    outcomes = run(sites)
+    def arrive(site, turn):
+        waited.append(site.name)
+        if waited.count("aws-1") > STEPS:  # more than the next round needs
+            link.delay(0)
+
+    waited = []
+    outcomes = run(scene.sites(arrived=slow, waiting=arrive))
     assert outcomes["aws-1"].trained > ROUNDS * STEPS * BATCH["aws-1"]
     assert_nothing_is_lost(outcomes)
 
