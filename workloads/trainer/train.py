@@ -61,7 +61,7 @@ def train_site(launch: LaunchSpec, site: SiteLaunch) -> None:
                     world=world,
                     layout=layout,
                     store=store,
-                    state=SiteState(model, parallel, optimizer, synchronizer, world.device),
+                    state=SiteState(parallel, optimizer, synchronizer, world.device),
                     wire_bytes=lambda: part.exchange.wire_bytes_sent if part is not None else 0,
                     on_outcome=lead.checkpointed if lead is not None else None,
                 )

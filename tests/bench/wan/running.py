@@ -3,11 +3,10 @@
 import os
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tests.bench.wan.jobs import SITES, Job, Outcome
@@ -40,14 +39,6 @@ def run(job: Job, prefixes: Sequence[Sequence[str]]) -> tuple[Outcome, Outcome]:
         path.unlink()
     first, second = (Outcome.load(job.folder / f"outcome-{site}.json") for site in range(len(SITES)))
     return first, second
-
-
-def free_ports() -> tuple[int, int, int, int]:
-    """Ports that nobody listens on now."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.create_server(("127.0.0.1", 0)))) for _ in range(4)]
-        first, second, third, fourth = (there.getsockname()[1] for there in sockets)
-    return first, second, third, fourth
 
 
 @contextmanager

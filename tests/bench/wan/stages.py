@@ -9,8 +9,9 @@ from tests.bench.wan.jobs import SITES, Job, Method, Task
 from tests.bench.wan.link import ADDRESSES, DEVICE, Link, link
 from tests.bench.wan.menu import NO_LINK, Contestant, Length, Trial
 from tests.bench.wan.results import LossRow, SpeedRow, loss_row, speed_row
-from tests.bench.wan.running import free_ports, run
+from tests.bench.wan.running import run
 from tests.kit.authority import Authority
+from tests.kit.ports import free_ports
 from workloads.spec.base import Credentials
 from workloads.spec.errors import UserError
 
@@ -57,7 +58,7 @@ def loss_stage(folder: Path, contestants: Iterable[Contestant], *, task: Task, s
             limit_s=None,
             snapshot_every=max(1, task.steps // _LOOKS),
             hosts=_LOOPBACK,
-            ports=free_ports(),
+            ports=_ports(),
             device="lo",
             counters=None,
             credentials=None,
@@ -83,8 +84,13 @@ def _speed_job(
         "steps": length.steps(method),
         "limit_s": length.limit_s(method),
         "snapshot_every": length.look_steps,
-        "ports": free_ports(),
+        "ports": _ports(),
     }
     if method == NO_LINK:
         return Job(**common, hosts=_LOOPBACK, device="lo", counters=None, credentials=None)
     return Job(**common, hosts=ADDRESSES, device=DEVICE, counters=there.counters, credentials=credentials)
+
+
+def _ports() -> tuple[int, int, int, int]:
+    store, lighthouse, first, second = free_ports(4)
+    return store, lighthouse, first, second

@@ -14,7 +14,14 @@ from workloads.spec.plan import Layout
 from workloads.spec.recipe import InnerSpec
 from workloads.sync import Exchange, Synchronizer
 from workloads.trainer.checkpoints import Progress, SavedState
-from workloads.trainer.checkpoints.state import SiteState, owner_rank, random_states, seed_all, set_random_states
+from workloads.trainer.checkpoints.state import (
+    SiteState,
+    owner_rank,
+    random_states,
+    seed_all,
+    set_random_states,
+    splits,
+)
 from workloads.trainer.checkpoints.tensor_files import save_divided, save_own
 from workloads.trainer.losses import mean_cross_entropy
 from workloads.trainer.optim import build_optimizer
@@ -53,7 +60,7 @@ def make(optimizer: str) -> SiteState:
     )
     initial = parallel.flatten()
     synchronizer = Synchronizer(site="aws-1", sites=["aws-1"], initial=initial, plan=plan, exchange=exchange)
-    return SiteState(model, parallel, inner, synchronizer, CPU)
+    return SiteState(parallel, inner, synchronizer, CPU)
 
 
 def train(state: SiteState) -> None:
@@ -73,8 +80,11 @@ def test_a_restored_state_trains_on_bit_identically(tmp_path, optimizer):
     again = make(optimizer)
     again.restore(SavedState(tmp_path, Progress(), Layout()), World(0, 1, CPU), Layout(), None)
     train(again)
-    for name, tensor in state.model.state_dict().items():
-        assert torch.equal(tensor, again.model.state_dict()[name]), name
+    assert state.parallel.buffers
+    for kind in ("parameters", "buffers"):
+        restored = getattr(again.parallel, kind)
+        for name, tensor in getattr(state.parallel, kind).items():
+            assert torch.equal(tensor, restored[name]), name
     assert again.synchronizer.pending
     for each in (state, again):
         assert each.synchronizer.arrived(None)
@@ -108,3 +118,10 @@ def test_generators_go_on_where_they_were():
 )
 def test_a_part_is_owned_by_the_first_of_its_replicas(layout, owners):
     assert [owner_rank(layout, part) for part in range(layout.parts)] == owners
+
+
+def test_stages_of_other_schedules_hold_other_layers_and_replicas_divide_nothing() -> None:
+    staged = Layout(pipeline=2)
+    assert splits(staged) != splits(staged.model_copy(update={"schedule": "interleaved"}))
+    assert splits(staged) == splits(staged.model_copy(update={"replicas": 2}))
+    assert splits(Layout(shards=2)) == splits(Layout(shards=2, schedule="interleaved"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.distributed import ProcessGroup
 from torch.distributed.checkpoint.api import CheckpointException
 
@@ -29,7 +29,6 @@ _SYNC, _RANDOM, _PYTHON, _NUMPY, _TORCH, _DEVICE = "sync.", "random.", "python",
 class SiteState:
     """All that training changes, on one rank. `synchronizer` is there on the rank that owns its part of the model."""
 
-    model: nn.Module
     parallel: ParallelModel
     optimizer: Optimizers
     synchronizer: Synchronizer | None
@@ -82,7 +81,7 @@ class SiteState:
     def _inner(self) -> dict[str, Tensor]:
         tensors = {f"model.{name}": tensor.detach() for name, tensor in self.parallel.parameters.items()}
         tensors |= {f"optimizer.{name}": tensor for name, tensor in self.optimizer.state_dict().items()}
-        return tensors | {f"buffer.{name}": buffer for name, buffer in self.model.named_buffers()}
+        return tensors | {f"buffer.{name}": buffer for name, buffer in self.parallel.buffers.items()}
 
     def _by_name(self, outer: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {
@@ -99,9 +98,9 @@ class SiteState:
         return torch.cat(values)
 
 
-def splits(layout: Layout) -> tuple[int, int, int]:
-    """What the parts of a model depend on; replicas do not divide it."""
-    return layout.shards, layout.tensor, layout.pipeline
+def splits(layout: Layout) -> tuple[int, int, int, str | None]:
+    """What the parts of a model depend on; replicas do not divide it, and a schedule says which layers a stage has."""
+    return layout.shards, layout.tensor, layout.pipeline, layout.schedule if layout.pipeline > 1 else None
 
 
 def owner_rank(layout: Layout, part: int) -> int:
