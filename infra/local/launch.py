@@ -8,8 +8,10 @@ from pathlib import Path
 from infra.local.ports import PortPlan
 from infra.topology import Topology
 from workloads.planning.link import transfer_s
+from workloads.planning.speed import peak_flops
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.errors import UserError
+from workloads.spec.facts import SiteFacts
 from workloads.spec.launch import LaunchSpec, LinkFacts, RelayChannel, RelaySpec, SiteLaunch
 from workloads.spec.plan import Plan
 from workloads.spec.recipe import Recipe
@@ -22,12 +24,16 @@ _DEADLINE_FLOOR_S = 5.0
 
 @dataclass(frozen=True)
 class LaunchSite:
-    """What a site's resources gave beside the facts that its plan was made from."""
+    """What a site's resources gave: the facts that its plan was made from, and its data."""
 
-    name: str
-    threads: int
+    facts: SiteFacts
     data: Path
     data_digest: str
+
+    @property
+    def name(self) -> str:
+        """The site's."""
+        return self.facts.name
 
 
 def training_identity(recipe: Recipe, data_digests: Mapping[str, str], workers: Mapping[str, int]) -> str:
@@ -94,7 +100,8 @@ def render_launch(
             SiteLaunch(
                 name=site.name,
                 workers=plan.sites[site.name].layout.ranks,
-                threads=site.threads,
+                threads=site.facts.threads,
+                peak_flops=peak_flops(site.facts, plan.precision),
                 rendezvous=ports.rendezvous(index),
                 listen=tuple(ports.exchange(index, part) for part in parts),
                 peers={

@@ -1,7 +1,8 @@
 """A round taken apart, beside a plain copy of the same memory in the same run. Asserts no time.
 
-Prints tables and writes `.state/bench/round.json`: every figure, and `bars`. Sizes end at 500 M parameters or at a quarter
-of the free memory; `ISTHMUS_BENCH_PARAMETERS=1e8` ends them earlier.
+Prints tables and merges them into `.state/bench/round.json`: every figure, and `bars`. Sizes end at 500 M parameters, or
+where they would take more than a half of the free memory; `ISTHMUS_BENCH_PARAMETERS=1e8` ends them earlier. Rows are chosen
+as tests are: `make bench BENCH=round BENCH_ARGS="-k 'against_parameters and 200M'"`.
 """
 
 import json
@@ -26,7 +27,9 @@ from tests.workloads.sync.turns import make_synchronizer
 from workloads.sync.fragments import fragment_slices
 from workloads.sync.frame import Frame
 from workloads.sync.outer import OuterOptimizer, rebase
-from workloads.sync.quantise import SLAB, UpdateFormat, accumulate, quantise, quantise_keeping_residual
+from workloads.sync.payload import SLAB, UpdateFormat
+from workloads.sync.quantise import accumulate, quantise
+from workloads.sync.residual import Residual
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / ".state" / "bench" / "round.json"
@@ -34,8 +37,11 @@ MOST = float(os.environ.get("ISTHMUS_BENCH_PARAMETERS", "5e8"))
 VALUES = 10_000_000
 REPEATS = 7
 BITS = (2, 4, 8)
-ARRAYS = 5  # of a size at once, with slack: residual, parameters, momentum, local, payloads
+SIZES = (1_000_000, 10_000_000, 100_000_000, 200_000_000, 500_000_000)
+ARRAYS = 3.5  # of a size at once, with slack
+ARRAYS_OF_TWO_SITES = 2 * 5.5  # model, local and what the synchronizer may have
 EXTRA_MEMORY = 3.0  # times the parameters in fp32, at most
+PLANNED_FRAGMENTS = 8  # of a model whose memory matters
 TRAINING_THREAD_COPIES = 6.0  # what begin and merge may take of the training thread, in plain copies of the parameters
 
 
@@ -49,10 +55,19 @@ def best_s(work: Callable[[], object], repeats: int = REPEATS) -> float:
     return min(times)
 
 
-def sizes() -> list[int]:
-    """1 M to 500 M parameters, as far as there is memory for them."""
-    most = min(MOST, psutil.virtual_memory().available / 4 / (4 * ARRAYS))
-    return [size for size in (1_000_000, 10_000_000, 100_000_000, 500_000_000) if size <= most] or [1_000_000]
+def millions(size: int) -> str:
+    return f"{size / 1e6:g}M"
+
+
+def ensure_memory(size: int, arrays: float) -> None:
+    """Skip what would take more than a half of the free memory, or was not asked for, and say so in a line."""
+    if size > MOST:
+        pytest.skip(f"{millions(size)} parameters: more than ISTHMUS_BENCH_PARAMETERS={MOST:g}")
+    needed, free = 4 * size * arrays, psutil.virtual_memory().available
+    if needed > free / 2:
+        pytest.skip(
+            f"{millions(size)} parameters: needs {needed / 1e9:.1f} GB, and a half of {free / 1e9:.1f} GB is free"
+        )
 
 
 def rate(size: int, seconds: float, copy_s: float) -> dict[str, float]:
@@ -60,13 +75,16 @@ def rate(size: int, seconds: float, copy_s: float) -> dict[str, float]:
 
 
 @pytest.fixture(scope="module")
-def results():
-    """Figures by table; written when all are there."""
+def results(request):
+    """Figures by table, written when all are there; those of chosen rows are merged into those of earlier runs."""
     figures: dict[str, object] = {"bars": {}}
     torch.set_num_threads(1)
     yield figures
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
-    RESULTS.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    is_whole = not request.config.getoption("keyword")
+    known = {} if is_whole or not RESULTS.exists() else json.loads(RESULTS.read_text(encoding="utf-8"))
+    merged = {**known, **{table: {**known.get(table, {}), **rows} for table, rows in figures.items()}}
+    RESULTS.write_text(json.dumps(merged, indent=2) + "\n", encoding="utf-8")
     table = Table("bar", "value", "must be", "", title="bars")
     for name, bar in figures["bars"].items():
         table.add_row(name, f"{bar['value']:.4g}", f"{bar['bar']:.4g}", "ok" if bar["ok"] else "MISSED")
@@ -118,7 +136,7 @@ def test_the_parts_of_a_round(results, bits):
     parameters = model_of(VALUES)
     source, flat, total = torch.randn(VALUES), torch.empty(VALUES), torch.zeros(VALUES)
     copy_s = best_s(lambda: flat.copy_(source))
-    residual = torch.randn(VALUES)
+    residual, form = Residual(VALUES, torch.float32), UpdateFormat(VALUES, torch.float32, bits)
     update = quantise(source, bits)
     frame = Frame.of(update, run_id=RUN, site="os-1", round_number=1, samples=1, history="0" * 64)
     outer = OuterOptimizer(torch.zeros(VALUES), has_momentum=True)
@@ -126,7 +144,7 @@ def test_the_parts_of_a_round(results, bits):
     parts: dict[str, Callable[[], object]] = {
         "copy": lambda: flat.copy_(source),
         "flatten": lambda: torch.cat(parameters, out=flat),
-        "quantise, residual kept": lambda: quantise_keeping_residual(residual, bits),
+        "quantise, residual kept": lambda: residual.send(form, whole, source, total),
         "dequantise, weighted, added": lambda: accumulate(total, update, 0.5),
         "outer step": lambda: step_in_slabs(outer, flat),
         "dequantise two and step": lambda: outer.merge([(update, 1), (update, 1)], whole, 0.7, 0.6),
@@ -141,28 +159,36 @@ def test_the_parts_of_a_round(results, bits):
     assert torch.isfinite(total).all()
 
 
-def test_cost_against_parameters(results):
-    rows = {}
-    for size in sizes():
-        source, flat = torch.randn(size), torch.zeros(size)
-        repeats = 3 if size > 10_000_000 else REPEATS
-        copy_s = best_s(lambda source=source, flat=flat: flat.copy_(source), repeats)
-        quantise_s = best_s(lambda flat=flat: quantise_keeping_residual(flat, 4), repeats)
-        update = quantise(source, 4)
-        outer = OuterOptimizer(source, has_momentum=True)
-        merge = lambda update=update, outer=outer, size=size: outer.merge(  # noqa: E731
-            [(update, 1), (update, 1)], slice(0, size), 0.7, 0.6
-        )
-        merge_s = best_s(merge, repeats)
-        rows[f"{size / 1e6:g} M"] = {
-            "copy_gb_per_s": 4 * size / copy_s / 1e9,
-            "quantise_ms": quantise_s * 1e3,
-            "quantise_gb_per_s": 4 * size / quantise_s / 1e9,
-            "merge_ms": merge_s * 1e3,
-            "merge_gb_per_s": 4 * size / merge_s / 1e9,
-        }
+def copy_and_quantise_s(size: int, repeats: int) -> tuple[float, float]:
+    source, flat = torch.randn(size), torch.zeros(size)
+    copy_s = best_s(lambda: flat.copy_(source), repeats)
+    residual, form = Residual(size, torch.float32), UpdateFormat(size, torch.float32, 4)
+    return copy_s, best_s(lambda: residual.send(form, slice(0, size), source, flat), repeats)
+
+
+def merge_of_two_s(size: int, repeats: int) -> float:
+    parameters = torch.randn(size)
+    update, outer = quantise(parameters, 4), OuterOptimizer(parameters, has_momentum=True)
+    del parameters
+    return best_s(lambda: outer.merge([(update, 1), (update, 1)], slice(0, size), 0.7, 0.6), repeats)
+
+
+@pytest.mark.parametrize("size", SIZES, ids=millions)
+def test_cost_against_parameters(results, size):
+    """One part after the other, each with arrays of its own alone: of 500 M parameters, three take 6 GB."""
+    ensure_memory(size, ARRAYS)
+    repeats = 3 if size > 10_000_000 else REPEATS
+    copy_s, quantise_s = copy_and_quantise_s(size, repeats)
+    merge_s = merge_of_two_s(size, repeats)
+    rows = results.setdefault("against parameters", {})
+    rows[f"{millions(size)} parameters"] = {
+        "copy_gb_per_s": 4 * size / copy_s / 1e9,
+        "quantise_ms": quantise_s * 1e3,
+        "quantise_gb_per_s": 4 * size / quantise_s / 1e9,
+        "merge_ms": merge_s * 1e3,
+        "merge_gb_per_s": 4 * size / merge_s / 1e9,
+    }
     show("cost against parameters, 4 bits, two sites, one thread", rows)
-    results["against parameters"] = rows
 
 
 def test_cost_against_sites(results):
@@ -263,13 +289,20 @@ def extra_memory(size: int, bits: int, fragments: int, momentum: float) -> float
     return max(float(site.communicate()[0]) for site in sites)
 
 
-def test_extra_memory(results):
-    size = 20_000_000
-    rows = {}
-    for momentum, fragments, bits in ((0.0, 1, 4), (0.0, 4, 4), (0.6, 1, 4), (0.6, 4, 4), (0.6, 4, 2), (0.6, 4, 8)):
-        name = f"{fragments} fragments, {'with' if momentum else 'no'} momentum, {bits} bits"
+@pytest.mark.parametrize("size", [20_000_000, 200_000_000, 500_000_000], ids=millions)
+def test_extra_memory(results, size):
+    """In as many fragments as the planner chooses for a model of this size; in fewer, for comparison."""
+    ensure_memory(size, ARRAYS_OF_TWO_SITES)
+    settings = [(0.6, PLANNED_FRAGMENTS, 4)]
+    if size == 20_000_000:
+        settings += [(0.6, 1, 4), (0.6, 4, 4), (0.6, 8, 2), (0.6, 8, 8), (0.0, 8, 4)]
+    rows = results.setdefault("extra memory", {})
+    for momentum, fragments, bits in settings:
+        name = (
+            f"{millions(size)} parameters, {fragments} fragments, {'with' if momentum else 'no'} momentum, {bits} bits"
+        )
         taken = extra_memory(size, bits, fragments, momentum)
         rows[name] = {"parameters": taken}
-        at_most(results, f"extra memory, {name}", taken, EXTRA_MEMORY)
-    show(f"peak extra memory at {size / 1e6:g} M parameters, in multiples of their size in fp32", rows)
-    results["extra memory"] = rows
+        if fragments == PLANNED_FRAGMENTS:
+            at_most(results, f"extra memory, {name}", taken, EXTRA_MEMORY)
+    show("peak extra memory, in multiples of the parameters in fp32", rows)

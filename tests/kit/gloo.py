@@ -9,11 +9,13 @@ from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Any
+from unittest import mock
 
 import torch
 import torch.distributed as dist
 
 from tests.kit.ports import free_ports
+from workloads.trainer import world as worlds
 
 LIMIT_S = 300.0  # for a check that hangs
 _GRACE_S = 2.0  # for a process that has nothing left to do
@@ -93,6 +95,9 @@ def _serve(pipe: Connection, rank: int, size: int, port: int) -> None:
     torch.set_num_threads(1)
     warnings.simplefilter("error")
     dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=size)
+    # A mesh makes groups, each has threads that wake up ever again, and DTensor's own caches keep it for good: hundreds
+    # of them would take a core. So equal meshes are one.
+    mock.patch.object(worlds, "init_device_mesh", functools.cache(worlds.init_device_mesh)).start()
     while True:
         try:
             check, arguments = pipe.recv()

@@ -28,6 +28,7 @@ from workloads.trainer import __main__ as trainer
 from workloads.trainer.checkpoints import CheckpointStore
 from workloads.trainer.hooks import EventLog
 from workloads.trainer.parallelise import Batch, ParallelModel
+from workloads.trainer.rounds import SiteRounds
 from workloads.trainer.shard import make_shard
 
 Rank = Mapping[str, str]  # torchrun's environment for one rank
@@ -36,6 +37,7 @@ Rank = Mapping[str, str]  # torchrun's environment for one rank
 Moment = tuple[Literal["step", "round", "writing", "written", "saved"], int]
 
 TWO_SITES = ("aws-1", "os-1")
+PEAK_FLOPS = 1e9  # of a worker, as the launch says
 PATIENT_S = 300.0  # a round deadline that no test reaches
 LIMIT_S = 240.0  # for a process that hangs
 _POLL_S = 0.02
@@ -101,6 +103,7 @@ def make_launch(
                 data=shards[site],
                 data_digest=ShardManifest.load(shards[site] / "manifest.json").data_digest,
                 work=folder / site / "work",
+                peak_flops=PEAK_FLOPS,
             )
             for site in sites
         ),
@@ -136,7 +139,8 @@ class SiteProcess:
 
     It runs what torchrun would: the trainer's command line, in torchrun's environment. With `kill_at` it ends itself
     with SIGKILL at that moment; with `spoil_at` its parameters are no numbers when it makes that step; with `full_at`
-    there is no room on disk for that round's checkpoint.
+    there is no room on disk for that round's checkpoint; with `late_at`, a turn and a number, that turn's frames are not
+    there until the site has made so many steps alone.
     """
 
     def __init__(
@@ -148,6 +152,7 @@ class SiteProcess:
         kill_at: Moment | None = None,
         spoil_at: int | None = None,
         full_at: int | None = None,
+        late_at: tuple[int, int] | None = None,
     ) -> None:
         name = f"{site}-{uuid.uuid4().hex}"
         self._said, self._erred = launch.parent / f"{name}.out", launch.parent / f"{name}.err"
@@ -158,7 +163,7 @@ class SiteProcess:
                 rank or {},
                 self._said,
                 self._erred,
-                functools.partial(_arm, kill_at, spoil_at, full_at),
+                functools.partial(_arm, kill_at, spoil_at, full_at, late_at),
             ),
         )
         self._process.start()
@@ -252,13 +257,26 @@ def _run_trainer(arguments: list[str], rank: Rank, said: Path, erred: Path, arm:
     run_command(trainer.main)
 
 
-def _arm(kill_at: Moment | None, spoil_at: int | None, full_at: int | None) -> None:
+def _arm(kill_at: Moment | None, spoil_at: int | None, full_at: int | None, late_at: tuple[int, int] | None) -> None:
     if kill_at is not None:
         _arm_kill(*kill_at)
     if spoil_at is not None:
         _arm_spoil(spoil_at)
     if full_at is not None:
         _arm_full(full_at)
+    if late_at is not None:
+        _arm_late(*late_at)
+
+
+def _arm_late(turn: int, steps: int) -> None:
+    original = SiteRounds.arrived
+    looks = itertools.count(1)
+
+    def arrived(rounds: SiteRounds, timeout_s: float) -> bool:
+        is_late = rounds.committed + 1 == turn and (timeout_s > 0 or next(looks) <= steps)
+        return not is_late and original(rounds, timeout_s)
+
+    mock.patch.object(SiteRounds, "arrived", arrived).start()
 
 
 def _arm_spoil(number: int) -> None:

@@ -48,3 +48,7 @@ class Config:
     def get(self, key: str) -> Any:
         """The value, None where there is none."""
         return self._values.get(key)
+
+    def renamed(self, names: Mapping[str, str]) -> "Config":
+        """The same values under other names, those that have one in `names`."""
+        return Config({names.get(key, key): value for key, value in self._values.items()}, {})

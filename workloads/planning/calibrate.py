@@ -1,7 +1,8 @@
 """`python -m workloads.planning.calibrate --threads N`: how fast one worker on N cores is, as JSON on stdout.
 
 What is timed is what training is made of, one at a time: a linear layer there and back, a product in bfloat16, a copy that
-no cache holds, and the shortest operation that autograd knows. The processor's time counts and not the clock's, so that a
+no cache holds, and the shortest operation that autograd knows; and a product so large that nothing else costs, which is
+the most that the machine can do. The processor's time counts and not the clock's, so that a
 machine that does other things meanwhile says the same; the best of many repeats, for the same reason. One to two seconds.
 """
 
@@ -20,6 +21,7 @@ _BUDGET_S = 0.25  # for each figure
 _MIN_REPEATS = 5
 _COPIED_VALUES = 16 << 20
 _CHAIN = 200
+_LARGE = 1024
 _SHAPES = ((512, 256, 256), (512, 256, 688), (1024, 128, 344))  # rows, inputs, outputs: layers of a small transformer
 _DIGITS = 2  # significant ones; more would be noise
 
@@ -29,6 +31,7 @@ def calibrate(threads: int) -> Calibration:
     torch.set_num_threads(threads)
     return Calibration(
         flops=_significant(_linear_flops(threads)),
+        peak_flops=_significant(_peak_flops(threads)),
         bf16_flops=_significant(_product_flops(threads)),
         copy_bytes_s=_significant(_copy_bytes_s()),
         operation_s=_significant(_operation_s()),
@@ -47,6 +50,11 @@ def _linear_flops(threads: int) -> float:
 
 def _there_and_back(layer: torch.nn.Module, given: torch.Tensor, gradient: torch.Tensor) -> None:
     torch.autograd.backward(layer(given), gradient)
+
+
+def _peak_flops(threads: int) -> float:
+    left, right, out = torch.randn(_LARGE, _LARGE), torch.randn(_LARGE, _LARGE), torch.empty(_LARGE, _LARGE)
+    return 2 * _LARGE**3 / _least_s(lambda: torch.mm(left, right, out=out), threads)
 
 
 def _product_flops(threads: int) -> float:

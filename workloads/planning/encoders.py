@@ -6,6 +6,16 @@ from workloads.planning import layers
 from workloads.planning.architecture import Architecture, Config, Sample
 from workloads.planning.layers import Cost, total
 
+_BERT_NAMES = {
+    "dim": "hidden_size",
+    "hidden_dim": "intermediate_size",
+    "n_heads": "num_attention_heads",
+    "n_layers": "num_hidden_layers",
+    "activation": "hidden_act",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
+
 
 def _encoder_layer(
     rows: float, width: int, inner: int, heads: int, act: str, *, drop: float, attention_drop: float, bias: bool = True
@@ -51,21 +61,22 @@ def vit(config: Config, sample: Sample) -> Architecture:
 
 def bert(config: Config, sample: Sample) -> Architecture:
     """BERT (arXiv 1810.04805)."""
-    rows, width, heads = sample.length, int(config["hidden_size"]), int(config["num_attention_heads"])
+    rows, width = sample.length, int(config["hidden_size"])
     drop, classes = float(config["hidden_dropout_prob"]), _classes(sample, config)
     layer = _encoder_layer(
         rows,
         width,
         int(config["intermediate_size"]),
-        heads,
+        int(config["num_attention_heads"]),
         str(config["hidden_act"]),
         drop=drop,
         attention_drop=float(config["attention_probs_dropout_prob"]),
     )
-    tables = [int(config[key]) for key in ("vocab_size", "max_position_embeddings", "type_vocab_size")]
+    sizes = (config.get(key) for key in ("vocab_size", "max_position_embeddings", "type_vocab_size"))
+    tables = [int(size) for size in sizes if size is not None]
     ends = total(
         *(layers.embedding(rows, table, width) for table in tables),
-        layers.residual(rows, width) * 2,
+        layers.residual(rows, width) * (len(tables) - 1),
         layers.layer_norm(rows, width),
         layers.dropout(rows * width, drop),
         layers.linear(1, width, width),
@@ -76,29 +87,8 @@ def bert(config: Config, sample: Sample) -> Architecture:
 
 
 def distilbert(config: Config, sample: Sample) -> Architecture:
-    """DistilBERT (arXiv 1910.01108)."""
-    rows, width, heads = sample.length, int(config["dim"]), int(config["n_heads"])
-    drop, classes = float(config["dropout"]), _classes(sample, config)
-    layer = _encoder_layer(
-        rows,
-        width,
-        int(config["hidden_dim"]),
-        heads,
-        str(config["activation"]),
-        drop=drop,
-        attention_drop=float(config["attention_dropout"]),
-    )
-    ends = total(
-        layers.embedding(rows, int(config["vocab_size"]), width),
-        layers.embedding(rows, int(config["max_position_embeddings"]), width),
-        layers.residual(rows, width),
-        layers.layer_norm(rows, width),
-        layers.dropout(rows * width, drop),
-        layers.linear(1, width, width),
-        layers.linear(1, width, classes, hidden=False),
-        layers.loss(1, classes),
-    )
-    return Architecture(layer, int(config["n_layers"]), ends, rows, width)
+    """DistilBERT (arXiv 1910.01108): BERT without token types, under names of its own."""
+    return bert(config.renamed(_BERT_NAMES), sample)
 
 
 def wav2vec2(config: Config, sample: Sample) -> Architecture:

@@ -1,4 +1,4 @@
-"""Which parallel layout a site's workers take: the simplest that fits their memory and is not much slower than another."""
+"""Every parallel layout that a site's workers could take, with the time and the memory that it would need."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,9 +13,7 @@ from workloads.spec.facts import SiteFacts
 from workloads.spec.plan import Layout, Precision, SitePlan
 from workloads.spec.recipe import Recipe
 
-_USABLE = 0.9  # of a worker's memory; the rest is fragments, buffers and the unforeseen
-_WORTH_IT = 0.9  # a more intricate layout must take at most this share of a simpler one's time
-_MORE_WORKERS = 64
+USABLE = 0.9  # of a worker's memory; the rest is fragments, buffers and the unforeseen
 
 
 @dataclass(frozen=True)
@@ -62,24 +60,7 @@ class Situation:
     precision: Precision
 
 
-def choose_layout(situation: Situation) -> Candidate:
-    """The best candidate that fits.
-
-    Raises:
-        UserError: none fits, with what would make one fit; or what the recipe fixes does not fit the sites.
-    """
-    candidates = list(_candidates(situation))
-    fitting = [candidate for candidate in candidates if not candidate.excess]
-    if not fitting:
-        raise UserError(_refusal(situation, candidates))
-    best = fitting[0]
-    for candidate in fitting[1:]:
-        if candidate.step_s is not None and best.step_s is not None and candidate.step_s < _WORTH_IT * best.step_s:
-            best = candidate
-    return best
-
-
-def _candidates(situation: Situation) -> Iterator[Candidate]:
+def candidates(situation: Situation) -> Iterator[Candidate]:
     """From simple to intricate: fewer parts first, then sharding before tensor parallel before a pipeline."""
     wish = situation.recipe.train.inner.activation_checkpointing
     options = [False, True] if wish == "auto" else [wish]
@@ -202,62 +183,4 @@ def _lack(site: SiteFacts, memory: Memory) -> tuple[int, int] | None:
     there = [(memory.host, site.memory_bytes)]
     if site.accelerator is not None:
         there.insert(0, (memory.device, site.accelerator.memory_bytes))
-    return next(((needed, has) for needed, has in there if needed > _USABLE * has), None)
-
-
-def _refusal(situation: Situation, candidates: Sequence[Candidate]) -> str:
-    """`site a: needs 31.0 GiB a worker, has 24.0 GiB; add 2 workers, …`: of the candidate that is nearest to fitting."""
-    nearest = min(candidates, key=lambda candidate: max(need / has for need, has in candidate.excess.values()))
-    site, (needed, has) = max(nearest.excess.items(), key=lambda item: item[1][0] / item[1][1])
-    ways = list(_remedies(situation)) or ["use a smaller model, or workers with more memory"]
-    return (
-        f"site {site}: recipe {situation.recipe.name} needs {_gibibytes(needed / _USABLE)} a worker, has "
-        f"{_gibibytes(has)}; {', or '.join(ways)}"
-    )
-
-
-def _remedies(situation: Situation) -> Iterator[str]:
-    workers = min(site.workers for site in situation.sites)
-    if situation.recipe.train.layout == "auto":
-        for more in range(1, _MORE_WORKERS + 1):
-            grown = [site.model_copy(update={"workers": site.workers + more}) for site in situation.sites]
-            if _fits(_changed(situation, sites=grown)):
-                yield f"give each site {more} more worker{'s' if more > 1 else ''} ({workers + more} in place of {workers})"
-                break
-    inner = situation.recipe.train.inner
-    on_accelerators = all(site.accelerator for site in situation.sites)
-    if situation.precision == "fp32" and on_accelerators and _fits(_changed(situation, precision="bf16")):
-        yield "set train.inner.precision: bf16"
-    if inner.activation_checkpointing is False and _fits(_changed(situation, inner={"activation_checkpointing": True})):
-        yield "set train.inner.activation_checkpointing: true"
-    if inner.micro_batch not in {"auto", 1} and _fits(_changed(situation, inner={"micro_batch": "auto"})):
-        yield "leave train.inner.micro_batch to the planner"
-
-
-def _fits(situation: Situation) -> bool:
-    try:
-        return any(not candidate.excess for candidate in _candidates(situation))
-    except UserError:
-        return False
-
-
-def _changed(
-    situation: Situation,
-    *,
-    sites: Sequence[SiteFacts] | None = None,
-    precision: Precision | None = None,
-    inner: Mapping[str, object] | None = None,
-) -> Situation:
-    train = situation.recipe.train
-    changed = train.model_copy(update={"inner": train.inner.model_copy(update=dict(inner or {}))})
-    return Situation(
-        situation.model,
-        situation.recipe.model_copy(update={"train": changed}),
-        sites or situation.sites,
-        situation.speeds,
-        precision or situation.precision,
-    )
-
-
-def _gibibytes(size: float) -> str:
-    return f"{size / (1 << 30):.1f} GiB"
+    return next(((needed, has) for needed, has in there if needed > USABLE * has), None)

@@ -19,6 +19,7 @@ _FEWEST_ROUNDS = 4
 _WINDOW = 0.25  # share of a round that a fragment may be on its way: what arrives later is merged staler
 _MOST_FRAGMENTS = 8
 _LEAST_FRAGMENT_BYTES = 1 << 16
+_HEAVY_BYTES = 32 << 20  # of a worker's parameters in fp32: from here on a copy of them more or less matters
 _NOT_WORTH_IT_S = 3.0  # waiting less than this over a whole run is no reason to merge late
 _NOT_WORTH_IT = 0.01  # nor is this share of it
 _NICE = (10, 12, 15, 20, 25, 30, 40, 50, 60, 80)
@@ -44,6 +45,11 @@ class Exchange:
     def on_link_s(self, bits: Bits) -> float:
         """Seconds of a round that the link is busy, in one direction."""
         return self.payload(bits) * 8 / (self.link.rate_mbps * 1e6)
+
+    @property
+    def is_heavy(self) -> bool:
+        """Whether what a worker keeps of a turn under way, its parameters as they were and the frames, is much memory."""
+        return 4 * self.parameters / self.parts >= _HEAVY_BYTES
 
     @property
     def merge_s(self) -> float:
@@ -89,7 +95,7 @@ def choose_merging(recipe: Recipe, exchange: Exchange) -> Merging:
     steps, why_steps = _steps(recipe, exchange, bits)
     fragments, why_fragments = _fragments(recipe, exchange, bits, steps)
     overlap, why_overlap = _overlap(recipe, exchange, bits, steps, fragments)
-    if overlap == 0 and recipe.train.outer.fragments == "auto":
+    if overlap == 0 and recipe.train.outer.fragments == "auto" and not exchange.is_heavy:
         fragments, why_fragments = 1, "without overlap a round travels whole"
     reasons = {"steps": why_steps, "bits": why_bits, "overlap_steps": why_overlap, "fragments": why_fragments}
     return Merging(steps, bits, overlap, fragments, reasons)
@@ -136,6 +142,8 @@ def _fragments(recipe: Recipe, exchange: Exchange, bits: Bits, steps: int) -> tu
         return given, GIVEN
     window = _WINDOW * steps * exchange.step_s
     most = _most_fragments(exchange, bits)
+    if exchange.is_heavy:
+        return most, "what is under way of a round takes memory, in one piece as much as the parameters themselves"
     fragments = next((count for count in range(1, most) if exchange.arrival_s(bits, count) <= window), most)
     taken = _seconds(exchange.arrival_s(bits, fragments))
     if fragments == 1:
@@ -156,9 +164,9 @@ def _overlap(recipe: Recipe, exchange: Exchange, bits: Bits, steps: int, fragmen
     needed = math.ceil(arrival / exchange.step_s)
     overlap = min(needed, steps - 1)
     hidden = min(arrival, overlap * exchange.step_s)
-    rounds, run_s = recipe.train.steps / steps, recipe.train.steps * exchange.step_s
-    if hidden * rounds < max(_NOT_WORTH_IT_S, _NOT_WORTH_IT * run_s) or hidden < _WINDOW * arrival:
-        return 0, f"training on meanwhile would save {_seconds(hidden * rounds)} of the whole run, and merge late"
+    turns, run_s = recipe.train.steps / steps * fragments, recipe.train.steps * exchange.step_s
+    if hidden * turns < max(_NOT_WORTH_IT_S, _NOT_WORTH_IT * run_s) or hidden < _WINDOW * arrival:
+        return 0, f"training on meanwhile would save {_seconds(hidden * turns)} of the whole run, and merge late"
     return overlap, f"frames need {_seconds(arrival)}, a step takes {_seconds(exchange.step_s)}"
 
 

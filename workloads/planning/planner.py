@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 
 from workloads.planning.batches import share_batch
-from workloads.planning.layouts import Candidate, Situation, choose_layout, require_workers
+from workloads.planning.choosing import choose_layout
+from workloads.planning.layouts import Candidate, Situation, require_workers
 from workloads.planning.merging import GIVEN, Exchange, Merging, choose_merging
 from workloads.planning.outer import plan_rounds
 from workloads.planning.recognise import architecture
@@ -112,7 +113,9 @@ def _prediction(recipe: Recipe, exchange: Exchange, merging: Merging, rounds: in
     """A site trains, merges, and waits for what was not hidden; a link that is never idle sets the pace itself."""
     training_s = merging.steps * exchange.step_s
     hidden_s = merging.overlap_steps * exchange.step_s
-    waiting_s = max(0.0, exchange.arrival_s(merging.bits, merging.fragments) - exchange.held_up_s - hidden_s)
+    held_up_s = exchange.held_up_s / merging.fragments
+    arrival_s = exchange.arrival_s(merging.bits, merging.fragments)
+    waiting_s = merging.fragments * max(0.0, arrival_s - held_up_s - hidden_s)
     busy_s = exchange.on_link_s(merging.bits)
     round_s = max(training_s + exchange.held_up_s + waiting_s, busy_s)
     steps = recipe.train.steps

@@ -25,18 +25,24 @@ class Card:
     interconnect_bytes_s: float  # to its neighbours in the node, one direction
 
 
-# NVIDIA's data sheets: B200 (DGX B200, 2024), H200 and H100 (2024), A100 (2021), L40S (2023), L4 (2023), A10 as AWS offers
-# it (A10G, G5 instances), V100 (2020), T4 (2019). Cards without NVLink: PCIe at what NCCL reaches.
+# Dense figures: where a sheet quotes sparsity, a half of it. NVLink is quoted in both directions together, so a half of it
+# as well; cards without it have PCIe, at what NCCL reaches. The sheets, by title:
+#   b200: "NVIDIA Blackwell Architecture Technical Brief", HGX B200 at 1,000 W: BF16 4.5 PFLOPS sparse, NVLink 1.8 TB/s
+#   h200, h100: "NVIDIA H200 Tensor Core GPU", "NVIDIA H100 Tensor Core GPU": BF16 1,979 (SXM) and 1,513 (PCIe) sparse
+#   a100: "NVIDIA A100 Tensor Core GPU", of 80 GB; the one of 40 GB reads 1,555 GB/s from its memory
+#   l40s, l4: "NVIDIA L40S", "NVIDIA L4 Tensor Core GPU": BF16 733 and 242 sparse
+#   a10g: "NVIDIA A10G Tensor Core GPU" (AWS, February 2022); not an A10, which has 31.2 in FP32 and 125 in BF16
+#   v100, t4: "NVIDIA V100 Tensor Core GPU" (SXM2), "NVIDIA T4 70W Low Profile PCIe GPU Accelerator"
 CARDS: dict[str, Card] = {
-    "b200": Card(2.25e15, 75e12, 8.0e12, 900e9),
+    "b200": Card(2.25e15, 80e12, 8.0e12, 900e9),
     "h200": Card(989e12, 67e12, 4.8e12, 450e9),
     "h100-sxm": Card(989e12, 67e12, 3.35e12, 450e9),
     "h100-pcie": Card(756e12, 51e12, 2.0e12, 20e9),
-    "a100-sxm": Card(312e12, 19.5e12, 2.0e12, 300e9),
-    "a100-pcie": Card(312e12, 19.5e12, 1.9e12, 20e9),
-    "l40s": Card(362e12, 91.6e12, 0.86e12, 20e9),
+    "a100-sxm": Card(312e12, 19.5e12, 2.039e12, 300e9),
+    "a100-pcie": Card(312e12, 19.5e12, 1.935e12, 20e9),
+    "l40s": Card(362e12, 91.6e12, 0.864e12, 20e9),
     "l4": Card(121e12, 30.3e12, 0.3e12, 12e9),
-    "a10g": Card(70e12, 31.2e12, 0.6e12, 12e9),
+    "a10g": Card(70e12, 35e12, 0.6e12, 12e9),
     "v100": Card(None, 15.7e12, 0.9e12, 150e9),
     "t4": Card(None, 8.1e12, 0.32e12, 8e9),
 }
@@ -66,6 +72,20 @@ def card(site: SiteFacts) -> Card:
             "measured, or one of these names"
         )
     return CARDS[kind]
+
+
+def peak_flops(site: SiteFacts, precision: Precision) -> float | None:
+    """What one of the site's workers can do at most, by data sheet or as measured: what MFU is a share of.
+
+    None: nothing is known of it.
+    """
+    if site.accelerator is None:
+        known = (site.peak_flops, site.bf16_flops if precision == "bf16" else None)
+        return max((flops for flops in known if flops is not None), default=None)
+    sheet = CARDS.get(_ALIASES.get(site.accelerator.kind, site.accelerator.kind))
+    if sheet is None:
+        return site.peak_flops
+    return sheet.fp32 if precision == "fp32" else sheet.bf16
 
 
 def worker_speed(site: SiteFacts, precision: Precision) -> Speed | None:

@@ -18,6 +18,7 @@ class Calibration(Frozen):
     """How fast one worker is, as `workloads.planning.calibrate` measures it on a machine without accelerators."""
 
     flops: PositiveFloat
+    peak_flops: PositiveFloat  # of one large product in fp32, which no training reaches
     bf16_flops: PositiveFloat
     copy_bytes_s: PositiveFloat
     operation_s: PositiveFloat
@@ -27,6 +28,7 @@ class Calibration(Frozen):
         slower = max(1.0, load)
         return Calibration(
             flops=self.flops / slower,
+            peak_flops=self.peak_flops / slower,
             bf16_flops=self.bf16_flops / slower,
             copy_bytes_s=self.copy_bytes_s / slower,
             operation_s=self.operation_s * slower,
@@ -42,6 +44,7 @@ class SiteFacts(Frozen):
     memory_bytes: PositiveInt  # main memory of each worker
     accelerator: Accelerator | None = None  # of each worker
     flops: PositiveFloat | None = None  # sustained in training, of one worker; measured where there is no accelerator
+    peak_flops: PositiveFloat | None = None  # of one worker, at most; measured where there is no accelerator
     bf16_flops: PositiveFloat | None = None  # likewise, of products in bfloat16
     copy_bytes_s: Annotated[float, Field(gt=0)] | None = None  # plain memory copy of one thread, measured
     operation_s: PositiveFloat | None = None  # a small operation of one worker, forward and backward, measured

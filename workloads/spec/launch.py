@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from workloads.spec.base import Credentials, Endpoint, Frozen, Name, Port, Sha256, SiteName
+from workloads.spec.delivery import Store
 from workloads.spec.plan import Plan
 from workloads.spec.recipe import Recipe
 
@@ -55,10 +56,12 @@ class SiteLaunch(Frozen):
     peers: dict[SiteName, tuple[Endpoint, ...]]  # through the link
     credentials: Credentials | None  # None: plain text, loopback only
     data: Path
-    data_digest: Sha256
+    data_digest: Sha256 | None  # None: the site makes its data after it was launched, and tells what it has made
     work: Path  # checkpoints, events, logs of this run
     threads: PositiveInt = 1
-    metrics: Port | None = None  # on loopback, for Prometheus
+    peak_flops: PositiveFloat | None = None  # what one worker can do at most, in the plan's precision; None: not known
+    metrics: Port | None = None  # at `metrics_host`, for Prometheus
+    metrics_host: str = "127.0.0.1"
     checkpoints: str | None = None  # folder, or address that `fsspec` writes to; None: below `work`
 
 
@@ -73,6 +76,7 @@ class LaunchSpec(Frozen):
     round_deadline_s: PositiveFloat  # a site that has not heard by then goes on training and adds to its samples
     output: Path  # the fused model and `result.json`, written by the first site
     tracking: str | None = None  # MLflow: the address of a server, or `sqlite:///FILE`
+    shared: Store | None = None  # of sites whose folders lie apart: for summaries, and the result; None: one machine
 
     @model_validator(mode="after")
     def _sites_fit(self) -> "LaunchSpec":
@@ -189,11 +193,22 @@ class ServeLaunch(Frozen):
     site: SiteName
     recipe: Recipe
     model: Path
-    version: str
+    version: str | None  # None: what the delivery beside `model` says
     public_key: Path  # verifies `model/model.sig` before anything is loaded
+    further_keys: tuple[Path, ...] = ()  # that are trusted as well
     listen: Endpoint
     credentials: Credentials | None
+    health: Endpoint | None = None  # health and metrics alone, in plain text, for whoever watches replicas
     threads: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _health_is_apart(self) -> "ServeLaunch":
+        if self.health is not None and (self.credentials is not None or self.health.port == self.listen.port):
+            raise ValueError(
+                f"health at {self.health} goes with a port of its own and without credentials; with them the service's "
+                "own port tells its health, so leave health out"
+            )
+        return self
 
 
 class RelayChannel(Frozen):

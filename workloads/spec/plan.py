@@ -39,6 +39,11 @@ class Layout(Frozen):
         """Distinct parts of the model: each is one shard of the exchange between sites."""
         return self.shards * self.tensor * self.pipeline
 
+    def owner(self, part: int) -> int:
+        """The rank that speaks for a part of the model: the first replica's. Ranks count stages outermost, tensor innermost."""
+        stage, rest = divmod(part, self.shards * self.tensor)
+        return stage * self.replicas * self.shards * self.tensor + rest
+
     def __str__(self) -> str:
         degrees = {"dp": self.replicas, "fsdp": self.shards, "tp": self.tensor, "pp": self.pipeline}
         return " x ".join(f"{name} {degree}" for name, degree in degrees.items() if degree > 1) or "one worker"

@@ -1,22 +1,39 @@
 """All that a site has to give to its peers, for any number of threads."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from workloads.sync.council import Standing, View, cohort_of, first_views
 from workloads.sync.frame import Frame
 from workloads.sync.healing import HealingState
-from workloads.sync.mailboxes import Inbox, Outbox
+from workloads.sync.inbox import Inbox
+from workloads.sync.outbox import Outbox, retained_turns
+from workloads.sync.spool import Spool
 from workloads.sync.wire import Announcement
 
 
 class Desk:
-    """The mailboxes of `site` for one part of the model, and who takes part in which turn."""
+    """The mailboxes of `site` for one part of the model, and who takes part in which turn.
 
-    def __init__(self, site: str, peers: Iterable[str], fragments: int, part: int) -> None:
+    Every site saves its state each `checkpoint_rounds`. Frames that are seldom needed lie in `folder`, if there is one.
+    """
+
+    def __init__(
+        self,
+        site: str,
+        peers: Iterable[str],
+        fragments: int,
+        part: int,
+        *,
+        checkpoint_rounds: int = 1,
+        folder: Path | None = None,
+    ) -> None:
         self.site = site
         self.peers = frozenset(peers)
-        self.outbox = Outbox(self.peers, fragments)
-        self.inbox = Inbox(site, self.peers, fragments, part)
+        self._spools = {name: Spool(folder / name if folder else None) for name in (site, *self.peers)}
+        retained = retained_turns(fragments, checkpoint_rounds) if self.peers else 0
+        self.outbox = Outbox(self.peers, fragments, retained, self._spools[site])
+        self.inbox = Inbox(site, self.peers, fragments, part, self._spools)
         self.checkpoints: tuple[int, ...] | None = None  # rounds that this site could resume from, if it knows yet
         self.healing: HealingState | None = None  # for sites that join
         self.on_standing: Callable[[str, Standing], Standing] | None = None  # who answers for the cohort
@@ -36,8 +53,14 @@ class Desk:
         """Forget all frames, and begin with `turn`. The inbox must have been closed, and all who used it have ended."""
         self.checkpoints = ((turn - 1) // self._fragments,)
         self.outbox.clear()
-        self.inbox = Inbox(self.site, self.peers, self._fragments, self._part)
+        self.clear_spools()
+        self.inbox = Inbox(self.site, self.peers, self._fragments, self._part, self._spools)
         self.inbox.adopt(self.views)
+
+    def clear_spools(self) -> None:
+        """Let go of the files."""
+        for spool in self._spools.values():
+            spool.clear()
 
     def cohort(self, turn: int) -> tuple[str, ...]:
         """Who takes part in `turn`."""

@@ -6,6 +6,7 @@ A pull needs no bookkeeping of who missed what: after any outage a peer simply a
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -18,8 +19,7 @@ from workloads.sync.desk import Desk
 from workloads.sync.frame import Frame
 from workloads.sync.healing import HealingState, healing_limit
 from workloads.sync.ledger import Ledger
-from workloads.sync.peer import Peer
-from workloads.sync.relay import Relay
+from workloads.sync.pullers import Pullers
 from workloads.sync.rendezvous import heal_from, newest_common
 from workloads.sync.security import Security
 from workloads.sync.server import FrameServer
@@ -35,6 +35,9 @@ class Exchange:
     frames a turn needs is said by its views, at first all sites'. With `credentials` both ends of every connection prove
     which site they are (mutual TLS); without, all endpoints must be on loopback. A frame's payload may have
     `max_frame_bytes` at most.
+
+    Frames that all peers have are kept as long as one that saves its state every `checkpoint_rounds` rounds may come back
+    without them; in files of `spool`, a folder of this exchange alone, or in memory.
     """
 
     def __init__(
@@ -49,6 +52,8 @@ class Exchange:
         part: int = 0,
         fragments: int = 1,
         patience: Patience = _DEFAULT_PATIENCE,
+        checkpoint_rounds: int = 1,
+        spool: Path | None = None,
     ) -> None:
         if site in peers:
             raise ValueError(f"site {site} is its own peer")
@@ -63,12 +68,10 @@ class Exchange:
         self._credentials = credentials
         self._ledger = Ledger(site)
         self._caller = Greeting(run_id=run_id, site=site, part=part)
-        self._desk = Desk(site, peers, fragments, part)
+        self._desk = Desk(site, peers, fragments, part, checkpoint_rounds=checkpoint_rounds, folder=spool)
         self._security: Security | None = None
-        self._peers: list[Peer] = []
-        self._relay: Relay | None = None
         self._server: FrameServer | None = None
-        self._is_following = False
+        self._pullers = Pullers((), self._desk, self._ledger, patience)  # none before the start
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +95,7 @@ class Exchange:
     @property
     def says_left_out(self) -> bool:
         """Whether some peer has said that this site takes part no more."""
-        return any(peer.says_left_out for peer in self._peers)
+        return any(peer.says_left_out for peer in self._pullers.peers)
 
     @property
     def refused(self) -> Counter[str]:
@@ -132,7 +135,7 @@ class Exchange:
         )
         server.start(self._listen)
         self._server = server
-        self._peers = self._make_peers(self._security)
+        self._pullers = self._reach(self._security)
 
     def rendezvous(self, rounds: Sequence[int], timeout_s: float | None) -> int:
         """The round after which all sites go on: the newest that every site can resume from; 0: none, start afresh.
@@ -146,7 +149,9 @@ class Exchange:
             UserError: a peer is not heard from in time.
         """
         usable = self._desk.checkpoints = tuple(sorted({0, *rounds}))
-        start = newest_common(self.site, usable, self._peers, self.views, timeout_s, self.patience, self.fragments)
+        start = newest_common(
+            self.site, usable, self._pullers.peers, self.views, timeout_s, self.patience, self.fragments
+        )
         self.adopt(start.views)
         return start.round
 
@@ -154,7 +159,7 @@ class Exchange:
         """Go by `views` from now on: fetch from, serve and wait for the sites that they say."""
         if views != self.views:
             self._desk.adopt(views)
-            for peer in self._peers:
+            for peer in self._pullers.peers:
                 peer.says_left_out = False
 
     def follow(self, form_of: FormOf, from_turn: int) -> None:
@@ -162,15 +167,7 @@ class Exchange:
 
         `form_of` gives the format of a turn's frames.
         """
-        if self._is_following:
-            return
-        self._is_following = True
-        self._desk.inbox.start(from_turn)
-        for peer in self._peers:
-            peer.follow(form_of, from_turn)
-        if len(self._peers) > 1:
-            self._relay = Relay(self._peers, self._desk, self._ledger, self.patience, form_of)
-            self._relay.start()
+        self._pullers.follow(form_of, from_turn)
 
     def publish(self, *frames: Frame) -> None:
         """Serve `frames` to every peer, each until all have it and it is some rounds old.
@@ -219,9 +216,7 @@ class Exchange:
 
     def confer(self, standing: Standing) -> dict[str, Standing]:
         """Tell every peer what this site stands for; what those do that answered within `Patience.confer_s`."""
-        answers = {peer.name: peer.confer(standing) for peer in self._peers}  # all at once
-        heard = {name: answer() for name, answer in answers.items()}
-        return {name: standing for name, standing in heard.items() if standing is not None}
+        return self._pullers.confer(standing)
 
     def offer_healing(self, turn: int | None, state: Callable[[], Mapping[str, Tensor]]) -> None:
         """Give the outer state that `turn` begins with to the sites that join then; None: nothing is given any more."""
@@ -237,7 +232,7 @@ class Exchange:
             UserError: nobody gave it within `timeout_s` seconds (None: however long it takes).
         """
         self._restart(turn)
-        members = [peer for peer in self._peers if peer.name in self._desk.cohort(turn)]
+        members = [peer for peer in self._pullers.peers if peer.name in self._desk.cohort(turn)]
         return heal_from(
             members, self._caller, turn, healing_limit(self.max_frame_bytes), timeout_s, self.patience, self._ledger
         )
@@ -250,55 +245,31 @@ class Exchange:
         """
         started = time.monotonic()
         delivered = self._desk.outbox.wait_delivered(timeout_s)
-        if self._is_following:
-            for peer in self._peers:
-                if peer.name not in self.views[-1].sites:
-                    continue
-                left_s = self.patience.farewell_s
-                if timeout_s is not None:
-                    left_s = min(left_s, max(0.0, started + timeout_s - time.monotonic()))
-                peer.wait_acknowledged(left_s)  # else it will find out by itself that nothing more comes
+        self._pullers.wait_acknowledged(self.views[-1].sites, None if timeout_s is None else started + timeout_s)
         return delivered
 
     def close(self) -> None:
         """Stop serving and fetching. Takes some seconds at most, whatever the state of the link; may be repeated."""
         self._desk.outbox.close()
-        self._stop_fetching()
-        self._peers = []
+        self._pullers.close()
         if self._server is not None:
             self._server.close()
             self._server = None
+        self._desk.clear_spools()
 
-    def _make_peers(self, security: Security) -> list[Peer]:
-        return [
-            Peer(
-                name,
-                security.channel(name, endpoint, self.patience.options()),
-                caller=self._caller,
-                fragments=self.fragments,
-                limit=self.max_frame_bytes,
-                inbox=self._desk.inbox,
-                ledger=self._ledger,
-                patience=self.patience,
-            )
+    def _reach(self, security: Security) -> Pullers:
+        channels = {
+            name: security.channel(name, endpoint, self.patience.options())
             for name, endpoint in self._endpoints.items()
-        ]
-
-    def _stop_fetching(self) -> None:
-        self._desk.inbox.close()
-        for peer in self._peers:
-            peer.stop()
-        if self._relay is not None:
-            self._relay.close()
-            self._relay = None
-        for peer in self._peers:
-            peer.close()
+        }
+        return Pullers.over(
+            channels, self._caller, self._desk, self._ledger, self.patience, self.fragments, self.max_frame_bytes
+        )
 
     def _restart(self, turn: int) -> None:
         """Forget all frames, and be ready to follow from `turn` on."""
         if self._security is None:
             raise RuntimeError("the exchange was not started")
-        self._stop_fetching()
+        self._pullers.close()
         self._desk.restart(turn)
-        self._peers = self._make_peers(self._security)
-        self._is_following = False
+        self._pullers = self._reach(self._security)

@@ -8,7 +8,7 @@ begun in order and committed in order, so one number says how far a site is. Wit
 import math
 
 from workloads.spec.errors import UserError
-from workloads.sync.quantise import BLOCK
+from workloads.sync.payload import BLOCK
 
 
 def fragment_slices(size: int, fragments: int) -> tuple[slice, ...]:

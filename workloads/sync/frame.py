@@ -17,7 +17,8 @@ from workloads.spec.base import Frozen, Name, Sha256, SiteName
 from workloads.spec.errors import explain
 from workloads.spec.plan import Bits
 from workloads.sync.fragments import fragment_of, round_of, turn_of
-from workloads.sync.quantise import NonFiniteError, Quantised, UpdateFormat, ensure_finite
+from workloads.sync.payload import Quantised, UpdateFormat
+from workloads.sync.quantise import NonFiniteError, ensure_finite
 
 VERSION: Literal[2] = 2
 _DTYPES = {"float32": torch.float32, "float64": torch.float64}

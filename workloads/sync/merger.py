@@ -2,7 +2,7 @@
 
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
@@ -31,9 +31,14 @@ class Merger:
         self._snapshots: dict[int, Tensor] = {}  # of turns that are not merged
         self._worker = Worker(f"synchronizer-{site}", is_expecting=lambda: bool(self.own), look=self._look)
 
-    def send(self, turn: int, snapshot: Tensor, samples: int) -> None:
-        """Quantise and publish what `snapshot`, left alone until the turn is merged, has learnt from `samples`."""
+    def send(self, turn: int, snapshot: Tensor, samples: int, keep: Callable[[], None] | None = None) -> None:
+        """Quantise and publish what `snapshot`, left alone until the turn is merged, has learnt from `samples`.
+
+        `keep` is called before that.
+        """
         self._snapshots[turn] = snapshot
+        if keep is not None:
+            self._worker.submit(keep)
         self._worker.submit(lambda: self._send(turn, samples))
 
     def wait(self, turn: int, timeout_s: float | None) -> bool:

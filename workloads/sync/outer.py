@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from workloads.sync.quantise import SLAB, Quantised, Scratch, UpdateFormat, accumulate
+from workloads.sync.payload import SLAB, Quantised, UpdateFormat
+from workloads.sync.quantise import Scratch, accumulate
 
 
 def weighted_mean(updates: Sequence[tuple[Quantised, int]]) -> Tensor:
@@ -37,14 +38,6 @@ def _mean_into(mean: Tensor, updates: Sequence[tuple[Quantised, int]], start: in
     for update, samples in updates:
         accumulate(mean, update, samples / total, start, scratch)
     return mean
-
-
-def add_difference(total: Tensor, minuend: Tensor, subtrahend: Tensor) -> None:
-    """`total += minuend - subtrahend`, all [P], in place, with scratch memory of one slab."""
-    scratch = torch.empty(min(total.numel(), SLAB), dtype=total.dtype)
-    parts = zip(*(torch.split(tensor, SLAB) for tensor in (total, minuend, subtrahend)), strict=True)
-    for part, first, second in parts:
-        part.add_(torch.sub(first, second, out=scratch[: part.numel()]))
 
 
 def rebase(local: Tensor, snapshot: Tensor, shared: Tensor) -> None:

@@ -9,9 +9,11 @@ from workloads.spec.plan import Bits, Plan, RoundPlan
 from workloads.sync.fragments import fragment_of, fragment_slices, round_of
 from workloads.sync.frame import Frame
 from workloads.sync.history import first_history, next_history, state_digest
-from workloads.sync.outer import OuterOptimizer, add_difference
+from workloads.sync.outer import OuterOptimizer
+from workloads.sync.payload import Quantised, UpdateFormat
 from workloads.sync.progress import Cohort, Progress
-from workloads.sync.quantise import Quantised, UpdateFormat, exact, quantise_keeping_residual
+from workloads.sync.quantise import exact
+from workloads.sync.residual import Residual
 
 PARAMETERS, MOMENTUM, RESIDUAL = "parameters", "momentum", "residual"
 
@@ -36,7 +38,7 @@ class OuterState:
         self._dtype = initial.dtype
         self.form_of(1)  # a dtype that cannot travel is refused before anything is copied
         self.optimizer = OuterOptimizer(initial, has_momentum=any(part.momentum for part in plan.rounds))
-        self._residual = torch.zeros_like(self.optimizer.parameters) if self._bits != 32 else None
+        self._residual = Residual(initial.numel(), initial.dtype) if self._bits != 32 else None
         self.restart(after_turn=0)
 
     def fragment(self, turn: int) -> int:
@@ -76,6 +78,8 @@ class OuterState:
     def quantise(self, turn: int, snapshot: Tensor) -> Quantised:
         """What this site sends in `turn`: `g - snapshot + residual`; the residual is what that lacks afterwards.
 
+        What does not fit into the residual is added to `snapshot`, as `Residual.send` has it.
+
         Raises:
             NonFiniteError: a value is not finite; the residual is spoilt.
         """
@@ -83,8 +87,8 @@ class OuterState:
         shared = self.optimizer.parameters[where]
         if self._residual is None:
             return exact(torch.sub(shared, snapshot))
-        add_difference(self._residual[where], shared, snapshot)
-        return quantise_keeping_residual(self._residual[where], self.form_of(turn).bits)
+        is_last = round_of(turn, len(self.fragments)) == len(self._plan.rounds)
+        return self._residual.send(self.form_of(turn), where, shared, snapshot, is_last=is_last)
 
     def merge(self, turn: int, frames: Sequence[Frame], snapshot: Tensor) -> str:
         """Take the outer step of `turn` with `frames`, those of its cohort in order. Returns the fragment's digest.
@@ -111,10 +115,13 @@ class OuterState:
         return [self.digest(index) for index in range(len(self.fragments))]
 
     def tensors(self) -> dict[str, Tensor]:
-        """`parameters`, `momentum` if some round has any, `residual` if sending loses anything: each [P], not copied."""
+        """`parameters`, `momentum` if some round has any, `residual` if sending loses anything: each [P], not copied.
+
+        The residual has half the parameters' width.
+        """
         tensors = {PARAMETERS: self.optimizer.parameters, MOMENTUM: self.optimizer.momentum}
         if self._residual is not None:
-            tensors[RESIDUAL] = self._residual
+            tensors[RESIDUAL] = self._residual.values
         return {name: tensor for name, tensor in tensors.items() if tensor.numel()}
 
     def shared_tensors(self) -> dict[str, Tensor]:
@@ -134,7 +141,7 @@ class OuterState:
         for name, tensor in wanted.items():
             tensor.copy_(state[name])
         if self._residual is not None and not keeps_residual:
-            self._residual.zero_()
+            self._residual.values.zero_()
 
     def set_cohort(self, cohort: Cohort, own: Iterable[Frame]) -> None:
         """Merge the frames of `cohort` from its turn on; `own` are this site's frames that wait for others.

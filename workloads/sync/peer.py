@@ -12,8 +12,8 @@ from workloads.spec.errors import explain
 from workloads.sync.council import Standing
 from workloads.sync.frame import Assembly, Expected, Frame, RefusedError
 from workloads.sync.healing import HealingAssembly
+from workloads.sync.inbox import Inbox
 from workloads.sync.ledger import LOG, Ledger
-from workloads.sync.mailboxes import Inbox
 from workloads.sync.wire import (
     ANSWERED_BY,
     CONFER,

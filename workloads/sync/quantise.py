@@ -1,4 +1,4 @@
-"""Blockwise absmax quantisation of flat updates: what a value costs on the link, and the one way to get it back.
+"""Blockwise absmax quantisation of flat updates, and the one way to get their values back.
 
 A block of 256 values shares one fp16 scale (Dettmers et al., arXiv 2110.02861, with a linear code). With b bits a code is
 one of -2^(b-1) .. 2^(b-1) - 1 and the scale has the sign that gives the block's largest magnitude the code -2^(b-1): no
@@ -6,85 +6,24 @@ code is left over (llama.cpp's Q4_0 does so), which with two bits is the differe
 always a level, so that a value is never sent as more than twice itself: with error feedback (arXiv 1901.09847) that makes
 a contraction of any block, a single spike among zeros too, where levels that fit a bell curve better would send noise.
 
-A payload is all scales, then all codes, little-endian. A byte of 4-bit codes holds values j and j + 128 of a block, one of
-2-bit codes j, j + 64, j + 128 and j + 192, the first in the lowest bits. With 32 bits the values travel as they are.
-
 What rounding loses is the caller's to keep and send later, and within the scales' range it can be kept exactly: the
 difference of a value and its code's value is itself a floating-point number, by Sterbenz's lemma where they are within a
 factor of two, else because the scale has so few bits that it ends before the value does.
 """
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from workloads.spec.plan import Bits
+from workloads.sync.payload import BLOCK, SLAB, Quantised, UpdateFormat, parts, slabs
 
-BLOCK = 256  # values that share a scale
-SLAB = 512 * BLOCK  # values worked on at a time: scratch memory stays in the cache, whatever the update's size
-_SCALE_BYTES = 2
 _SCALE_UNIT = 2.0**-8  # what a scale counts in: parameters move by little, and fp16 is coarse below 6e-5
-
-FLOAT_TYPES = (torch.float32, torch.float64)
 
 
 class NonFiniteError(ValueError):
     """An update holds NaN or infinity: merged once, it would spoil the model of every site."""
-
-
-@dataclass(frozen=True)
-class UpdateFormat:
-    """How an update of `size` values [size] of `dtype` travels, at `bits` a value.
-
-    Raises:
-        TypeError: `dtype` is neither float32 nor float64.
-        ValueError: `size` is not positive.
-    """
-
-    size: int
-    dtype: torch.dtype
-    bits: Bits
-
-    def __post_init__(self) -> None:
-        if self.dtype not in FLOAT_TYPES:
-            raise TypeError(f"an update has dtype {self.dtype}; it must be one of {FLOAT_TYPES}")
-        if self.size < 1:
-            raise ValueError(f"an update has {self.size} values; it must have at least 1")
-
-    @property
-    def blocks(self) -> int:
-        """Number of scales."""
-        return math.ceil(self.size / BLOCK)
-
-    @property
-    def payload_bytes(self) -> int:
-        """Exact size on the link: two bytes a block and `bits` a value, the last byte filled up, or the values' own size."""
-        if self.bits == 32:
-            return self.size * self.dtype.itemsize
-        return _SCALE_BYTES * self.blocks + math.ceil(self.size * self.bits / 8)
-
-
-@dataclass(frozen=True, eq=False)
-class Quantised:
-    """An update as it travels: `payload` uint8 [format.payload_bytes], contiguous, on the CPU.
-
-    Raises:
-        ValueError: `payload` is not of that shape and type.
-    """
-
-    format: UpdateFormat
-    payload: Tensor
-
-    def __post_init__(self) -> None:
-        payload, size = self.payload, self.format.payload_bytes
-        if payload.dtype != torch.uint8 or payload.shape != (size,) or not payload.is_contiguous():
-            raise ValueError(
-                f"a payload is {payload.dtype} {list(payload.shape)}; it must be contiguous uint8 [{size}]"
-            )
 
 
 class Scratch:
@@ -103,7 +42,12 @@ def quantise(update: Tensor, bits: Bits) -> Quantised:
         ValueError: it is not one-dimensional, or empty.
         NonFiniteError: a value is NaN or infinite.
     """
-    return _encode(update, bits, keeps_residual=False)
+    if not isinstance(update, Tensor):
+        raise TypeError(f"only a tensor of floats can be quantised, not {type(update).__name__}")
+    if update.dim() != 1:
+        raise ValueError(f"an update has shape {list(update.shape)}; it must be flat")
+    source = update.detach().cpu().contiguous()
+    return quantise_slabs(UpdateFormat(source.numel(), source.dtype, bits), lambda where: source[where], None)
 
 
 def exact(update: Tensor) -> Quantised:
@@ -118,18 +62,28 @@ def exact(update: Tensor) -> Quantised:
     return quantised
 
 
-def quantise_keeping_residual(update: Tensor, bits: Bits) -> Quantised:
-    """As `quantise`, but `update` [P], contiguous and on the CPU, is left holding what the sent values lack of it.
+def quantise_slabs(
+    form: UpdateFormat, read: Callable[[slice], Tensor], keep: Callable[[slice, Tensor], None] | None
+) -> Quantised:
+    """The update of which `read` gives the values at a slice, as it travels; never more than a slab of it is asked for.
 
-    After an error `update` is of no more use.
+    `keep` is given what the values sent lack of those read, in the memory of these, which must then be free for it.
+
+    Raises:
+        NonFiniteError: a value is NaN or infinite; what was read before is kept.
     """
-    return _encode(update, bits, keeps_residual=True)
+    payload = torch.empty(form.payload_bytes, dtype=torch.uint8)
+    if form.bits == 32:
+        _copy_slabs(form, read, keep, payload)
+    else:
+        _encode_slabs(form, read, keep, payload)
+    return Quantised(form, payload)
 
 
 def ensure_finite(update: Quantised) -> None:
     """Raises `NonFiniteError`: the payload of `update` holds values that are not finite."""
     form = update.format
-    values = update.payload.view(form.dtype) if form.bits == 32 else _parts(form, update.payload)[0]
+    values = update.payload.view(form.dtype) if form.bits == 32 else parts(form, update.payload)[0]
     for start in range(0, values.numel(), SLAB):
         _finite(values[start : start + SLAB])
 
@@ -147,9 +101,9 @@ def accumulate(total: Tensor, update: Quantised, weight: float, start: int = 0, 
         for part, source in zip(torch.split(total, SLAB), torch.split(values, SLAB), strict=True):
             part.add_(torch.mul(source, weight, out=scratch.values[: source.numel()]))
         return
-    scales, codes = _parts(form, update.payload)
+    scales, codes = parts(form, update.payload)
     top = 8 - form.bits  # codes are unpacked into the top bits of a signed byte
-    for slab in _slabs(form, start, start + total.numel()):
+    for slab in slabs(form, start, start + total.numel()):
         factors = scales[slab.blocks, None].to(form.dtype).mul_(_SCALE_UNIT / (1 << top)).mul_(weight)
         work = scratch.values[: slab.rows * slab.row_codes].view(slab.rows, slab.row_codes)
         _unpack(codes[slab.bytes].view(slab.rows, -1), form.bits, work, scratch.codes)
@@ -164,64 +118,28 @@ def dequantise(update: Quantised) -> Tensor:
     return values
 
 
-@dataclass(frozen=True)
-class _Slab:
-    """Whole blocks that are worked on together, or the short last one alone, and where their parts lie."""
-
-    values: slice
-    blocks: slice
-    bytes: slice
-    rows: int
-    row_values: int
-    row_codes: int  # with those that fill up the last byte
-
-
-def _slabs(form: UpdateFormat, start: int, stop: int) -> Iterator[_Slab]:
-    whole = form.size // BLOCK * BLOCK
-    borders = [*range(start, min(stop, whole), SLAB), min(stop, whole)]
-    pieces = [(first, last, BLOCK) for first, last in pairwise(borders)]
-    if whole < stop:
-        pieces.append((whole, stop, stop - whole))
-    per_byte = 8 // form.bits
-    for first, last, row_values in pieces:
-        block, rows = first // BLOCK, (last - first) // row_values
-        row_bytes = math.ceil(row_values / per_byte)
-        offset = first // per_byte
-        yield _Slab(
-            values=slice(first, last),
-            blocks=slice(block, block + rows),
-            bytes=slice(offset, offset + rows * row_bytes),
-            rows=rows,
-            row_values=row_values,
-            row_codes=row_bytes * per_byte,
-        )
+def _copy_slabs(
+    form: UpdateFormat, read: Callable[[slice], Tensor], keep: Callable[[slice, Tensor], None] | None, payload: Tensor
+) -> None:
+    for start in range(0, form.size, SLAB):
+        where = slice(start, min(start + SLAB, form.size))
+        values = _finite(read(where))
+        payload.view(form.dtype)[where] = values
+        if keep is not None:
+            keep(where, values.zero_())
 
 
-def _encode(update: Tensor, bits: Bits, *, keeps_residual: bool) -> Quantised:
-    if not isinstance(update, Tensor):
-        raise TypeError(f"only a tensor of floats can be quantised, not {type(update).__name__}")
-    if update.dim() != 1:
-        raise ValueError(f"an update has shape {list(update.shape)}; it must be flat")
-    form = UpdateFormat(update.numel(), update.dtype, bits)
-    source = update.detach().cpu().contiguous()
-    if bits == 32:
-        quantised = exact(source.clone())
-        if keeps_residual:
-            source.zero_()
-        return quantised
-    payload = torch.empty(form.payload_bytes, dtype=torch.uint8)
-    _encode_blocks(form, source, payload, keeps_residual=keeps_residual)
-    return Quantised(form, payload)
-
-
-def _encode_blocks(form: UpdateFormat, source: Tensor, payload: Tensor, *, keeps_residual: bool) -> None:
-    scales, codes = _parts(form, payload)
+def _encode_slabs(
+    form: UpdateFormat, read: Callable[[slice], Tensor], keep: Callable[[slice, Tensor], None] | None, payload: Tensor
+) -> None:
+    scales, codes = parts(form, payload)
     lowest, highest = -(1 << (form.bits - 1)), (1 << (form.bits - 1)) - 1
     largest_scale = torch.finfo(scales.dtype).max
     scratch = torch.empty(min(form.size, SLAB) + BLOCK, dtype=form.dtype)
     sums = torch.empty(scratch.numel() * form.bits // 8, dtype=form.dtype)
-    for slab in _slabs(form, 0, form.size):
-        values = _rows(source[slab.values])
+    for slab in slabs(form, 0, form.size):
+        source = read(slab.values)
+        values = _rows(source)
         high, low = values.amax(dim=1), values.amin(dim=1)
         peaks = _finite(torch.where(high >= -low, high, low))
         # A peak beyond the largest scale is clipped, one below the smallest becomes zero: the residual keeps the rest.
@@ -234,8 +152,9 @@ def _encode_blocks(form: UpdateFormat, source: Tensor, payload: Tensor, *, keeps
         if slab.row_codes > slab.row_values:
             work[:, slab.row_values :] = 0
         _pack(work, form.bits, codes[slab.bytes].view(slab.rows, -1), sums)
-        if keeps_residual:
+        if keep is not None:
             values.sub_(coded.mul_(rounded[:, None]))
+            keep(slab.values, source)
 
 
 def _pack(codes: Tensor, bits: Bits, packed: Tensor, scratch: Tensor) -> None:
@@ -262,12 +181,6 @@ def _unpack(packed: Tensor, bits: Bits, codes: Tensor, scratch: Tensor) -> None:
     for plane, shift in zip(torch.split(codes, packed.shape[1], dim=1), range(0, 8, bits), strict=True):
         torch.bitwise_left_shift(packed, top - shift, out=moved)
         plane.copy_(moved.bitwise_and_(0xFF << top & 0xFF).view(torch.int8))
-
-
-def _parts(form: UpdateFormat, payload: Tensor) -> tuple[Tensor, Tensor]:
-    """Views of a payload: scales fp16 [blocks] and packed codes uint8."""
-    border = _SCALE_BYTES * form.blocks
-    return payload[:border].view(torch.float16), payload[border:]
 
 
 def _rows(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from workloads.spec.errors import UserError, explain
 from workloads.sync.desk import Desk
 from workloads.sync.frame import Frame, RefusedError
 from workloads.sync.ledger import Ledger
-from workloads.sync.mailboxes import GoneError
+from workloads.sync.outbox import GoneError
 from workloads.sync.security import Security
 from workloads.sync.wire import (
     ANSWERED_BY,

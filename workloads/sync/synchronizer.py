@@ -7,22 +7,19 @@ worker thread quantises it, publishes it and, when all frames are there, merges 
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import Tensor
 
 from workloads.spec.plan import Plan
 from workloads.sync.exchange import Exchange
-from workloads.sync.history import turn_digest
 from workloads.sync.merger import Merger
-from workloads.sync.outer import rebase
 from workloads.sync.outer_state import OuterState
-from workloads.sync.progress import Cohort, Progress, TurnReport, decode_frames, decode_progress, encode_frames
-from workloads.sync.quantise import UpdateFormat
-from workloads.sync.snapshots import Snapshots
+from workloads.sync.payload import UpdateFormat
+from workloads.sync.progress import Cohort, TurnReport, decode_frames, decode_progress, encode_frames
+from workloads.sync.turns import Turns, missing_snapshots
 
 _STATE, _MEMBERSHIP = "state", "membership"  # who may hold the merger
-_SNAPSHOT = "snapshot"
 
 
 class Synchronizer:
@@ -45,21 +42,27 @@ class Synchronizer:
             raise ValueError(f"parameters are {list(initial.shape)} on {initial.device}; they must be flat, on the CPU")
         if sorted(sites) != sorted({site, *exchange.peers}):
             raise ValueError(f"sites are {sorted(sites)}; they must be {site} and its peers {sorted(exchange.peers)}")
-        self.begun = 0
-        self.committed = 0
         self._site = site
         self._exchange = exchange
         self._state = OuterState(site, sites, initial, plan)
         self._merger = Merger(site, self._state, exchange)
-        self._snapshots = Snapshots(max(where.stop - where.start for where in self.fragments), initial.dtype)
-        self._offered = [0] * plan.fragments  # samples trained when a fragment was last begun
-        self._digests = self._state.digests()  # by fragment, as committed
+        self._turns = Turns(self._state)
         self._wait_s = 0.0
 
     @property
     def fragments(self) -> tuple[slice, ...]:
         """Where each fragment lies in the part; borders are multiples of a block."""
         return self._state.fragments
+
+    @property
+    def begun(self) -> int:
+        """Turns that are begun."""
+        return self._turns.begun
+
+    @property
+    def committed(self) -> int:
+        """Turns that are committed."""
+        return self._turns.committed
 
     @property
     def round(self) -> int:
@@ -74,7 +77,7 @@ class Synchronizer:
     @property
     def can_begin(self) -> bool:
         """Whether the next turn's fragment is free: not pending from the round before."""
-        return self.begun - self.committed < len(self.fragments)
+        return self._turns.can_begin
 
     @property
     def next_fragment(self) -> slice:
@@ -90,32 +93,19 @@ class Synchronizer:
         """The format of every site's frame of `turn`."""
         return self._state.form_of(turn)
 
-    def begin(self, local: Tensor, trained: int) -> None:
+    def begin(self, local: Tensor, trained: int, keep: Callable[[], None] | None = None) -> None:
         """Offer what `local`, this site's values of `next_fragment`, have learnt. They are copied; returns at once.
 
         `trained` are all samples that this site has trained on; those since the fragment's last turn are its weight.
+        `keep` is called off the training thread before anything is sent: for what must be durable by then.
 
         Raises:
             RuntimeError: the fragment is still pending.
             ValueError: `local` or `trained` does not fit, or the plan has no more rounds.
         """
-        turn = self.begun + 1
-        if not self.can_begin:
-            raise RuntimeError(f"turn {self.committed + 1} is pending; commit it before turn {turn}")
-        self._state.settings(turn)
-        self._ensure_fits(local, self.next_fragment)
-        fragment = self._state.fragment(turn)
-        samples = trained - self._offered[fragment]
-        if samples < 1:
-            raise ValueError(
-                f"turn {turn}: {trained} samples trained, {self._offered[fragment]} of them offered before; "
-                f"every site must have trained on some"
-            )
+        turn, snapshot, samples = self._turns.begin(local, trained)
         self._merger.release(_STATE)
-        self._snapshots.drop([self.committed])
-        self._offered[fragment] = trained
-        self.begun = turn
-        self._merger.send(turn, self._snapshots.take(turn, local), samples)
+        self._merger.send(turn, snapshot, samples, keep)
 
     def arrived(self, timeout_s: float | None) -> bool:
         """Whether all frames of the oldest pending turn are here, and merged, within `timeout_s` s (None: no limit).
@@ -141,9 +131,7 @@ class Synchronizer:
         if self._state.merged < turn:
             raise RuntimeError(f"turn {turn} has not arrived; begin it and wait until it has")
         report, digest = self._merger.take()
-        self._digests[report.fragment] = digest
-        self._snapshots.drop([self.committed])
-        self.committed = turn
+        self._turns.commit(report, digest)
         report = report.model_copy(update={"wait_s": self._wait_s})
         self._wait_s = 0.0
         return report
@@ -157,17 +145,11 @@ class Synchronizer:
             RuntimeError: there was no commit since the last `begin`.
             ValueError: `local` does not fit.
         """
-        if self.committed not in self._snapshots:
-            raise RuntimeError("no turn was just committed; commit one first")
-        where = self._state.where(self.committed)
-        self._ensure_fits(local, where)
-        if not self._state.is_identity(self.committed):
-            rebase(local, self._snapshots[self.committed], self._state.optimizer.parameters[where])
-        return local
+        return self._turns.merge(local)
 
     def digest(self) -> str:
         """SHA-256 of the outer state `(turn, g, m)` as committed; equal on every site after the same turn."""
-        return turn_digest(self.committed, self._digests)
+        return self._turns.digest()
 
     def outer_tensors(self) -> dict[str, Tensor]:
         """`parameters`, `momentum` if some round has any, `residual` if sending loses anything: each [P].
@@ -183,19 +165,9 @@ class Synchronizer:
         Not to be taken between `commit` and `merge`. Tensors stand still as those of `outer_tensors` do.
         """
         tensors = self.outer_tensors()
-        progress = Progress(
-            begun=self.begun,
-            merged=self._state.merged,
-            committed=self.committed,
-            offered=tuple(self._offered),
-            histories=tuple(self._state.histories),
-            digests=tuple(self._digests),
-            cohorts=tuple(self._state.cohorts),
-            reports=tuple(self._merger.reports),
-        )
+        progress = self._turns.progress(self._merger.reports)
         frames = {frame.turn: frame for frame in self._exchange.retained()} | self._merger.own
-        snapshots = {f"{_SNAPSHOT}.{turn}": self._snapshots[turn] for turn in range(self.committed + 1, self.begun + 1)}
-        return tensors | snapshots | encode_frames(frames.values()) | progress.encoded()
+        return tensors | self._turns.snapshots() | encode_frames(frames.values()) | progress.encoded()
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a `state_dict`; frames in it are served again.
@@ -206,16 +178,14 @@ class Synchronizer:
         self._merger.hold(_STATE)
         progress = decode_progress(state, len(self.fragments))
         frames = decode_frames(state)
-        pending = range(progress.committed + 1, progress.begun + 1)
         unmerged = range(progress.merged + 1, progress.begun + 1)
-        missing = [turn for turn in pending if f"{_SNAPSHOT}.{turn}" not in state]
+        missing = missing_snapshots(state, range(progress.committed + 1, progress.begun + 1))
         missing += [turn for turn in unmerged if turn not in frames]
         if missing:
             raise ValueError(f"state has no snapshot or no frame of pending turns {missing}")
         self._state.load(state, progress)
         self._exchange.publish(*(frames[turn] for turn in sorted(frames)))
-        self._go_on(progress.begun, progress.committed, progress.offered, progress.digests)
-        snapshots = {turn: self._snapshots.take(turn, state[f"{_SNAPSHOT}.{turn}"]) for turn in pending}
+        snapshots = self._turns.load(progress, state)
         own = {turn: frames[turn] for turn in unmerged}
         self._merger.restart(own, {turn: snapshots[turn] for turn in unmerged}, progress.reports)
 
@@ -231,7 +201,9 @@ class Synchronizer:
         self._merger.hold(_STATE)
         self._state.load_tensors(tensors)
         self._state.restart(after_turn=round_number * len(self.fragments))
-        self._go_on(self._state.merged, self._state.merged, [trained] * len(self.fragments), self._state.digests())
+        self._turns.go_on(
+            self._state.merged, self._state.merged, [trained] * len(self.fragments), self._state.digests()
+        )
         self._merger.restart({}, {}, ())
 
     def heal_state(self) -> dict[str, Tensor]:
@@ -249,7 +221,7 @@ class Synchronizer:
         self._merger.hold(_STATE)
         progress = decode_progress(state, len(self.fragments))
         self._state.load(state, progress, keeps_residual=False)
-        self._go_on(progress.merged, progress.merged, [trained] * len(self.fragments), progress.digests)
+        self._turns.go_on(progress.merged, progress.merged, [trained] * len(self.fragments), progress.digests)
         self._merger.restart({}, {}, ())
 
     def hold(self) -> int:
@@ -277,14 +249,3 @@ class Synchronizer:
     def close(self) -> None:
         """End the worker thread; what it has begun is finished."""
         self._merger.close()
-
-    def _go_on(self, begun: int, committed: int, offered: Sequence[int], digests: Sequence[str]) -> None:
-        self._snapshots.drop(range(self.committed, self.begun + 1))
-        self.begun, self.committed = begun, committed
-        self._offered, self._digests = list(offered), list(digests)
-
-    def _ensure_fits(self, local: Tensor, where: slice) -> None:
-        dtype, size = self._state.optimizer.parameters.dtype, where.stop - where.start
-        if not isinstance(local, Tensor) or local.shape != (size,) or local.dtype != dtype:
-            found = f"{local.dtype} {list(local.shape)}" if isinstance(local, Tensor) else type(local).__name__
-            raise ValueError(f"local parameters are {found}; they must be {dtype} [{size}]")

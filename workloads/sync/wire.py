@@ -8,7 +8,7 @@ from pydantic import NonNegativeInt, PositiveInt
 
 from workloads.spec.base import Frozen, Name, Sha256, SiteName
 from workloads.sync.council import Standing, View
-from workloads.sync.quantise import UpdateFormat
+from workloads.sync.payload import UpdateFormat
 
 FormOf = Callable[[int], UpdateFormat]  # of a turn's frames
 

@@ -10,7 +10,7 @@ from workloads.spec.launch import LaunchSpec, SiteLaunch
 from workloads.trainer.checkpoints import CheckpointStore, Outcome, Progress
 from workloads.trainer.evaluation import Tally
 from workloads.trainer.hooks import EVENTS, Console, EventLog, Hook
-from workloads.trainer.summary import SiteSummary, await_summaries, others_are_done, summary_path
+from workloads.trainer.summary import SiteSummary, Summaries
 from workloads.trainer.watching.prometheus import SiteMetrics
 from workloads.trainer.watching.tracking import Tracking
 
@@ -32,6 +32,7 @@ class Lead:
         self._site = site
         self._others = [peer for peer in launch.sites if peer.name != site.name]
         self._store = store
+        self._summaries = Summaries(launch)
         self._log = log
         self._console = console
         self._metrics = metrics
@@ -44,7 +45,7 @@ class Lead:
 
     def is_alone_at_the_end(self, usable: list[int]) -> bool:
         """Whether this site is at its last round, and the others, who are done, may be gone."""
-        return usable[-1:] == [len(self._launch.plan.rounds)] and others_are_done(self._others)
+        return usable[-1:] == [len(self._launch.plan.rounds)] and self._summaries.others_are_done(self._site.name)
 
     def say_who_is_awaited(self) -> None:
         """A line for who sits before the console."""
@@ -53,7 +54,7 @@ class Lead:
 
     def go_on(self, progress: Progress) -> None:
         """Training goes on from `progress`: forget what comes after it."""
-        summary_path(self._site).unlink(missing_ok=True)  # of an earlier attempt that was not published
+        self._summaries.take_back(self._site.name)
         self._store.discard_after(progress.round)
         self._log.rewind(progress.round, progress.step)
         self._resumed_at = progress.round
@@ -77,29 +78,39 @@ class Lead:
             )
 
     def conclude(
-        self, progress: Progress, sums: Tally, digest: str, refused: Counter[str], peak_memory_bytes: int
+        self,
+        progress: Progress,
+        sums: Tally,
+        *,
+        data_digest: str,
+        state_digest: str,
+        refused: Counter[str],
+        peak_memory_bytes: int,
     ) -> None:
         """Leave this site's summary."""
-        SiteSummary(
-            run_id=self._launch.run_id,
-            site=self._site.name,
-            outer_state_digest=digest,
-            tally=sums,
-            steps=progress.step,
-            samples=progress.samples - progress.lost_samples,
-            lost_samples=progress.lost_samples,
-            wall_s=progress.wall_s,
-            wait_s=progress.wait_s,
-            bytes_sent=progress.bytes_sent,
-            wire_bytes_sent=progress.wire_bytes_sent,
-            refused_frames=dict(refused),
-            resumed_at_round=self._resumed_at,
-            peak_memory_bytes=peak_memory_bytes,
-        ).save(summary_path(self._site))
+        self._summaries.leave(
+            SiteSummary(
+                run_id=self._launch.run_id,
+                site=self._site.name,
+                data_digest=data_digest,
+                outer_state_digest=state_digest,
+                tally=sums,
+                steps=progress.step,
+                samples=progress.samples - progress.lost_samples,
+                lost_samples=progress.lost_samples,
+                wall_s=progress.wall_s,
+                wait_s=progress.wait_s,
+                bytes_sent=progress.bytes_sent,
+                wire_bytes_sent=progress.wire_bytes_sent,
+                refused_frames=dict(refused),
+                resumed_at_round=self._resumed_at,
+                peak_memory_bytes=peak_memory_bytes,
+            )
+        )
 
     def await_summaries(self, names: tuple[str, ...]) -> dict[str, SiteSummary]:
         """The summaries of sites `names`, once all are there."""
-        return await_summaries([site for site in self._launch.sites if site.name in names])
+        return self._summaries.wait_for([site.name for site in self._launch.sites if site.name in names])
 
 
 @contextmanager

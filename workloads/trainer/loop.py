@@ -7,22 +7,24 @@ from dataclasses import dataclass
 
 from workloads.spec.errors import UserError
 from workloads.spec.launch import LaunchSpec
-from workloads.trainer.checkpoints import Begun, Progress
+from workloads.trainer.checkpoints import Begun, Journal, Progress
 from workloads.trainer.cohort import SiteCohort
 from workloads.trainer.data import Data
 from workloads.trainer.optim import Optimizers, learning_rate, set_learning_rate
 from workloads.trainer.parallelise import ParallelModel
 from workloads.trainer.rounds import SiteRounds
 from workloads.trainer.schedule import Schedule
-from workloads.trainer.summary import others_are_done
+from workloads.trainer.summary import Summaries
 from workloads.trainer.telling import Teller
-
-_LOOK_S = 1.0  # between two looks at the cohort while the site waits for frames
+from workloads.trainer.waiting import Waiting
 
 
 @dataclass(frozen=True)
 class Site:
-    """What the loop works with, on one rank. `save` makes a state durable after a round, in its own time."""
+    """What the loop works with, on one rank. `save` makes a state durable after a round, in its own time.
+
+    `journal` says what was done before, and is to be done again, and is told of all that is done.
+    """
 
     name: str
     launch: LaunchSpec
@@ -32,6 +34,7 @@ class Site:
     rounds: SiteRounds
     cohort: SiteCohort
     teller: Teller
+    journal: Journal
     save: Callable[[Progress], None]
 
 
@@ -46,7 +49,7 @@ class SiteLoop:
         self._schedule = Schedule.of(self._plan)
         self._progress = progress
         self._saved_round = progress.round
-        self._alone: int | None = None  # steps made since a turn was missed
+        self._waiting = Waiting(site.rounds, site.cohort, site.teller, site.launch.round_deadline_s)
         self._round_started = time.monotonic()
 
     def run(self, *, must_heal: bool = False) -> Progress | None:
@@ -76,15 +79,31 @@ class SiteLoop:
     def _make_turns(self) -> None:
         """Commit what has travelled long enough and arrived, and begin what is due, for this step."""
         rounds, schedule = self._site.rounds, self._schedule
+        if self._is_repeating():
+            return
         while True:
             if rounds.pending and self._progress.step >= self._commits_at():
-                if not self._has_arrived():
+                is_last = rounds.begun == schedule.turns
+                if not self._waiting.has_arrived(self._progress.round + 1, is_last=is_last):
                     return
                 self._commit()
             elif rounds.begun < schedule.turns and rounds.can_begin and self._progress.step >= self._begins_at():
                 self._begin()
             else:
                 return
+
+    def _is_repeating(self) -> bool:
+        """Do what was done at this step before; whether there is nothing else to do at it."""
+        journal, rounds = self._site.journal, self._site.rounds
+        while (event := journal.next) is not None and event.step == self._progress.step:
+            if event.kind == "begin":
+                self._begin()
+            elif self._waiting.has_arrived_again(self._progress.round + 1):
+                self._commit()
+            else:
+                journal.restart(rounds.begun, rounds.committed)
+                return True
+        return event is not None and event.step > self._progress.step
 
     def _begins_at(self) -> int:
         return self._schedule.begins_at(self._site.rounds.begun + 1, self._progress.delay)
@@ -99,44 +118,15 @@ class SiteLoop:
     def _begin(self) -> None:
         progress = self._progress
         late = progress.step - self._begins_at()
-        self._site.rounds.begin(progress.samples)
+        self._site.journal.note("begin", progress.step)
+        self._site.rounds.begin(progress.samples, self._site.journal.keeper())
         begun = Begun(step=progress.step, samples=progress.samples)
         self._advance(delay=progress.delay + late, pending=(*progress.pending, begun))
-
-    def _has_arrived(self) -> bool:
-        """Whether the oldest pending turn can be committed now.
-
-        It is waited for until the deadline. After that it is only looked for each step, and waited for again once all
-        steps are made.
-        """
-        rounds, teller, deadline_s = self._site.rounds, self._site.teller, self._site.launch.round_deadline_s
-        is_last = rounds.begun == self._schedule.turns
-        if self._alone is not None:
-            if not rounds.arrived(_LOOK_S if is_last else 0.0):
-                return False
-            if not is_last:
-                teller.note(f"the link is back after {self._alone} steps alone")
-            self._alone = None
-            return True
-        started = time.monotonic()
-        while not rounds.arrived(min(_LOOK_S, deadline_s)):
-            if self._site.cohort.tend():
-                return False
-            if teller.agree(time.monotonic() - started >= deadline_s):
-                silence = f"round {self._progress.round + 1}: no word from every site within {deadline_s:g} s"
-                now = (
-                    "all steps are made, waiting for the link"
-                    if is_last
-                    else "training on alone until the link is back"
-                )
-                teller.note(f"{silence}; {now}")
-                self._alone = 0
-                return False
-        return True
 
     def _commit(self) -> None:
         rounds, progress = self._site.rounds, self._progress
         rounds.commit()
+        self._site.journal.note("commit", progress.step)
         self._advance(pending=progress.pending[1:], merged_samples=progress.pending[0].samples)
         if rounds.committed % self._schedule.fragments == 0:
             self._conclude_round()
@@ -155,6 +145,11 @@ class SiteLoop:
             bytes_sent=self._progress.bytes_sent + use.bytes_sent,
         )
         site.teller.round_committed(number, use, seconds)
+        if (fault := site.journal.take_fault()) is not None:
+            site.teller.note(
+                f"the log of turns was not kept: {fault}; training goes on, but a site that is killed after a late round "
+                "may not find back to what it has sent"
+            )
         if number % train.checkpoint.every_rounds == 0 or number == last:
             if not site.rounds.is_finite():
                 raise self._diverged("a parameter is not a number")
@@ -177,15 +172,15 @@ class SiteLoop:
         if self._inner.clip_norm is not None:
             norm = float(site.parallel.clip_gradients(self._inner.clip_norm))
         site.optimizer.step()
-        if self._alone is not None:
-            self._alone += 1
+        if self._waiting.alone is not None:
+            self._waiting.alone += 1
         site.teller.step(
             step=self._progress.step,
             loss=loss,
             seconds=time.monotonic() - started,
             lr=rate,
             grad_norm=norm,
-            is_alone=self._alone is not None,
+            is_alone=self._waiting.alone is not None,
         )
 
     def _diverged(self, what: str) -> UserError:
@@ -199,12 +194,12 @@ class SiteLoop:
     def _heal(self) -> bool:
         """Go on from the others' outer state, in the round that they are in; False: they have ended the run."""
         site, progress = self._site, self._progress
-        others = [peer for peer in site.launch.sites if peer.name != site.name]
+        summaries = Summaries(site.launch)
         number = site.cohort.heal(
             trained=progress.samples,
             merged=progress.merged_samples,
             say=site.teller.note,
-            is_over=lambda: others_are_done(others),
+            is_over=lambda: summaries.others_are_done(site.name),
         )
         if number is None:
             site.teller.note("the others have ended the run without this site; nothing is left to do")
@@ -212,6 +207,7 @@ class SiteLoop:
         turns = number * self._schedule.fragments
         site.rounds.go_on(turns, turns)
         site.rounds.take_over()
+        site.journal.restart(turns, turns)
         planned = self._schedule.begins_at(turns, 0)
         step = max(progress.step, planned)
         self._advance(
@@ -222,7 +218,7 @@ class SiteLoop:
             merged_samples=progress.samples,
             lost_samples=progress.lost_samples + progress.samples - progress.merged_samples,
         )
-        self._alone = None
+        self._waiting.alone = None
         site.teller.note(f"healed; goes on with round {number + 1}")
         site.teller.round_started(number + 1)
         return True

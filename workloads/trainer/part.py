@@ -1,10 +1,14 @@
 """One part of the model at one site, between its owner and its like at the other sites."""
 
 import hashlib
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+
+import torch
 
 from workloads.spec.errors import UserError
 from workloads.spec.launch import LaunchSpec, SiteLaunch
@@ -16,6 +20,7 @@ from workloads.trainer.finished import course_digest
 from workloads.trainer.parallelise import ParallelModel
 
 _LOOK_S = 5.0  # between two looks whether a peer that is not heard from trains something else
+_FRAMES = "frames"  # folder in the site's own
 _NAME_LIMIT, _DIGEST_LENGTH = 63, 16
 
 
@@ -56,23 +61,24 @@ def open_part(launch: LaunchSpec, site: SiteLaunch, parallel: ParallelModel) -> 
     Raises:
         UserError: the exchange's port is in use, or plain text is asked for off loopback.
     """
-    initial = parallel.flatten(slice(0, parallel.size))
     exchange = Exchange(
         run_id=_exchange_id(launch),
         site=site.name,
         listen=site.listen[parallel.part],
         peers={name: endpoints[parallel.part] for name, endpoints in site.peers.items()},
         credentials=site.credentials,
-        max_frame_bytes=initial.nbytes,
+        max_frame_bytes=parallel.size * torch.float32.itemsize,
         part=parallel.part,
         fragments=launch.plan.fragments,
+        checkpoint_rounds=launch.recipe.train.checkpoint.every_rounds,
+        spool=_empty(site.work / _FRAMES / str(parallel.part)),
     )
     exchange.start()
     with closing(exchange):
         synchronizer = Synchronizer(
             site=site.name,
             sites=[peer.name for peer in launch.sites],
-            initial=initial,
+            initial=parallel.flatten(),  # not kept here: it is as large as the model
             plan=launch.plan,
             exchange=exchange,
         )
@@ -88,6 +94,12 @@ def open_part(launch: LaunchSpec, site: SiteLaunch, parallel: ParallelModel) -> 
                 parts=parallel.parts,
             ) as membership:
                 yield Part(exchange, synchronizer, membership)
+
+
+def _empty(folder: Path) -> Path:
+    """`folder`, without what an earlier process has left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def _exchange_id(launch: LaunchSpec) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
+from workloads.delivery.runs import SharedRun
 from workloads.spec.artifact import MANIFEST, RESULT, ArtifactManifest, RunResult
 from workloads.spec.disk import ensure_room
 from workloads.spec.launch import LaunchSpec
@@ -22,10 +23,10 @@ _PACKAGE = Path(__file__).parent.parent
 
 
 def publish(launch: LaunchSpec, model: nn.Module, summaries: Mapping[str, SiteSummary]) -> RunResult:
-    """Write the artefact to `launch.output / "trained"` and the result beside it, the result last.
+    """Write the artefact to `launch.output / "trained"` and the result beside it, the result last; share both.
 
     Raises:
-        UserError: there is no room on disk.
+        UserError: there is no room on disk, or the store that the sites share cannot be reached.
         RuntimeError: the sites ended with different outer states.
     """
     digests = {name: summary.outer_state_digest for name, summary in summaries.items()}
@@ -33,7 +34,9 @@ def publish(launch: LaunchSpec, model: nn.Module, summaries: Mapping[str, SiteSu
         raise RuntimeError(f"the sites' outer states differ after the last round: {digests}")
     parameters = sum(parameter.numel() for parameter in model.parameters())
     metrics = combine(launch.recipe, [summary.tally for summary in summaries.values()])
-    manifest = _write_artefact(launch, model, parameters, metrics)
+    data = {site.name: site.data_digest for site in launch.sites if site.data_digest is not None}
+    data |= {name: summary.data_digest for name, summary in summaries.items()}
+    manifest = _write_artefact(launch, model, parameters, metrics, data)
     first = summaries[launch.sites[0].name]
     result = RunResult(
         run_id=launch.run_id,
@@ -54,6 +57,8 @@ def publish(launch: LaunchSpec, model: nn.Module, summaries: Mapping[str, SiteSu
         manifest_digest=manifest.digest(),
     )
     result.save(launch.output / RESULT)
+    if launch.shared is not None:
+        SharedRun(launch.shared, launch.run_id).deliver(launch.output)
     return result
 
 
@@ -70,7 +75,7 @@ def code_version() -> str:
 
 
 def _write_artefact(
-    launch: LaunchSpec, model: nn.Module, parameters: int, metrics: dict[str, float]
+    launch: LaunchSpec, model: nn.Module, parameters: int, metrics: dict[str, float], data_digests: dict[str, str]
 ) -> ArtifactManifest:
     launch.output.mkdir(parents=True, exist_ok=True)
     size = sum(tensor.nbytes for tensor in model.state_dict().values())
@@ -84,7 +89,7 @@ def _write_artefact(
         run_id=launch.run_id,
         recipe=launch.recipe.name,
         recipe_digest=launch.recipe.digest(),
-        data_digests={site.name: site.data_digest for site in launch.sites},
+        data_digests=data_digests,
         code_version=code_version(),
         metrics=metrics,
         parameters=parameters,

@@ -1,5 +1,6 @@
 """A site's turns as each of its ranks sees them: a part's owner speaks with its like at other sites, replicas follow."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -50,11 +51,14 @@ class SiteRounds:
         """Count from here: a state with these turns was restored."""
         self.begun, self.committed = begun, committed
 
-    def begin(self, trained: int) -> None:
-        """Offer what the next fragment has learnt from `trained` samples, counted from the start of the run."""
+    def begin(self, trained: int, keep: Callable[[], None] | None = None) -> None:
+        """Offer what the next fragment has learnt from `trained` samples, counted from the start of the run.
+
+        `keep` is called in another thread before anything is sent.
+        """
         where = self._where(self.begun)
         if self._synchronizer is not None:
-            self._synchronizer.begin(self._parallel.flatten(where), trained)
+            self._synchronizer.begin(self._parallel.flatten(where), trained, keep)
         self.begun += 1
 
     def arrived(self, timeout_s: float) -> bool:
@@ -79,11 +83,11 @@ class SiteRounds:
 
     def take_over(self) -> None:
         """Set the model to the shared parameters: the site was healed."""
-        everything = slice(0, self._parallel.size)
-        values = self._parallel.flatten(everything)
-        if self._synchronizer is not None:
-            values.copy_(self._synchronizer.outer_tensors()["parameters"])
-        self._parallel.unflatten(everything, self._parallel.share_part(values))
+        for where in self._fragments:  # one by one: all at once would be as large as the model
+            values = self._parallel.flatten(where)
+            if self._synchronizer is not None:
+                values.copy_(self._synchronizer.outer_tensors()["parameters"][where])
+            self._parallel.unflatten(where, self._parallel.share_part(values))
 
     def take_use(self) -> LinkUse:
         """What the turns of all parts have cost since the last call."""

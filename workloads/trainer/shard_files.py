@@ -45,8 +45,8 @@ def read_part(folder: Path, part: Part) -> Arrays:
     return load_file(folder / f"{part}.safetensors")
 
 
-def verify_shard(folder: Path, data_digest: str) -> ShardManifest:
-    """The manifest of the shard in `folder`, once its files agree with it and it with `data_digest`.
+def verify_shard(folder: Path, data_digest: str | None) -> ShardManifest:
+    """The manifest of the shard in `folder`, once its files agree with it and it with `data_digest`, if that is known.
 
     Raises:
         UserError: there is no data, or it is not the data that the run was launched for.
@@ -54,7 +54,7 @@ def verify_shard(folder: Path, data_digest: str) -> ShardManifest:
     if not (folder / MANIFEST).is_file():
         raise UserError(f"{folder}: the site has no data; run `make up` to make its shard")
     manifest = ShardManifest.load(folder / MANIFEST)
-    if manifest.data_digest != data_digest:
+    if data_digest is not None and manifest.data_digest != data_digest:
         raise UserError(
             f"{folder}: data {manifest.data_digest[:12]} is not the {data_digest[:12]} that the run was launched for; "
             "run `make up` to launch it again"

@@ -1,9 +1,7 @@
 """What a site tells while it trains. All ranks call each method together; the first one tells, the others help to judge."""
 
 import time
-from collections.abc import Callable, Sequence
-
-import torch
+from collections.abc import Sequence
 
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent
 from workloads.spec.launch import LaunchSpec
@@ -12,8 +10,10 @@ from workloads.trainer.evaluation import measure
 from workloads.trainer.hooks import Hook
 from workloads.trainer.judging import site_predictor
 from workloads.trainer.parallelise import ParallelModel
+from workloads.trainer.refusals import SiteRefusals
 from workloads.trainer.rounds import LinkUse
 from workloads.trainer.schedule import round_epochs
+from workloads.trainer.watching.rates import flops_a_sample, mfu
 from workloads.trainer.world import World
 
 # In an outage a small model makes thousands of steps a second; only so many go into the log.
@@ -21,7 +21,7 @@ _SECONDS_BETWEEN_STEPS_ALONE = 1.0
 
 
 class Teller:
-    """Tells `hooks`, which are there on the first rank. `refused` counts the frames that this rank has refused so far."""
+    """Tells `hooks`, which are there on the first rank. `parameters` are those of the whole model."""
 
     def __init__(
         self,
@@ -32,7 +32,8 @@ class Teller:
         parallel: ParallelModel,
         data: Data,
         hooks: Sequence[Hook],
-        refused: Callable[[], int],
+        refused: SiteRefusals,
+        parameters: int,
     ) -> None:
         self._name = name
         self._launch = launch
@@ -41,6 +42,7 @@ class Teller:
         self._data = data
         self._hooks = hooks
         self._refused = refused
+        self._flops = flops_a_sample(launch.recipe, parameters)
         self._epochs = round_epochs(launch.recipe.train, launch.plan)
         self._refused_before = 0
         self._step_told = 0.0
@@ -71,6 +73,7 @@ class Teller:
             samples=batch,
             seconds=seconds,
             samples_per_s=batch / seconds if seconds > 0 else None,
+            mfu=self._mfu(batch / seconds) if seconds > 0 else None,
             lr=lr,
             grad_norm=grad_norm,
         )
@@ -81,7 +84,7 @@ class Teller:
         """All sites have merged round `number`; judge the model on what was not trained on."""
         recipe = self._launch.recipe
         quality = measure(recipe, self._predict, self._data.validation(number - 1)).quality(recipe)
-        refused = int(self._world.gather(torch.tensor(self._refused(), device=self._world.device)).sum())
+        refused = self._refused.gather()
         event = RoundEvent(
             t=time.time(),
             site=self._name,
@@ -99,6 +102,12 @@ class Teller:
         self._refused_before = refused
         for hook in self._hooks:
             hook.round_committed(event)
+
+    def _mfu(self, samples_per_s: float) -> float | None:
+        site = self._launch.site(self._name)
+        if self._flops is None or site.peak_flops is None:
+            return None
+        return mfu(self._flops, samples_per_s, site.workers * site.peak_flops)
 
     def note(self, text: str) -> None:
         """Something out of the ordinary."""

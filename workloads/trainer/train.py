@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 
 from workloads.spec.launch import LaunchSpec, ShardManifest, SiteLaunch
-from workloads.trainer.checkpoints import Progress
+from workloads.trainer.checkpoints import CheckpointStore, Journal, Progress, TurnLog
 from workloads.trainer.checkpoints.state import SiteState, seed_all
 from workloads.trainer.cohort import SiteCohort
 from workloads.trainer.data import open_data
@@ -24,10 +24,11 @@ from workloads.trainer.optim import build_optimizer
 from workloads.trainer.parallelise import ParallelModel, parallelise
 from workloads.trainer.part import Part, open_part
 from workloads.trainer.publish import publish
+from workloads.trainer.refusals import SiteRefusals
 from workloads.trainer.rounds import SiteRounds
 from workloads.trainer.saving import StateSaver, open_store
 from workloads.trainer.shard_files import verify_shard
-from workloads.trainer.summary import others_are_done
+from workloads.trainer.summary import Summaries
 from workloads.trainer.telling import Teller
 from workloads.trainer.world import World, join_world
 
@@ -40,19 +41,19 @@ def train_site(launch: LaunchSpec, site: SiteLaunch) -> None:
     Raises:
         UserError: data, recipe, workers, ports or disk do not allow it; the message says what to do.
     """
-    verify_shard(site.data, site.data_digest)
+    shard = verify_shard(site.data, site.data_digest)
     recipe, plan = launch.recipe, launch.plan
     layout = plan.sites[site.name].layout
-    counts = ShardManifest.load(site.data / "manifest.json").class_counts
     with join_world(site.threads, recipe.train.seed, layout) as world, ExitStack() as stack:
         seed_all(recipe.train.seed)  # the model is the same at every site
         model = build_model(recipe).to(world.device)
-        store = open_store(launch, site, sum(parameter.numel() for parameter in model.parameters()))
-        parallel = parallelise(model, plan, plan.sites[site.name], world, training_loss(recipe, counts))
+        parameters = sum(parameter.numel() for parameter in model.parameters())
+        store = open_store(launch, site, parameters)
+        parallel = parallelise(model, plan, plan.sites[site.name], world, training_loss(recipe, shard.class_counts))
         optimizer = build_optimizer(recipe.train.inner, parallel)
         part = stack.enter_context(open_part(launch, site, parallel)) if parallel.owns_part else None
-        refused = part.exchange.refused if part is not None else Counter[str]()
-        lead = stack.enter_context(open_lead(launch, site, store, lambda: refused)) if world.is_first else None
+        refused = SiteRefusals(world, part.exchange.refused if part is not None else Counter())
+        lead = stack.enter_context(open_lead(launch, site, store, refused.by_reason)) if world.is_first else None
         synchronizer = part.synchronizer if part is not None else None
         rounds = SiteRounds(world, parallel, plan.fragments, synchronizer)
         saver = stack.enter_context(
@@ -76,17 +77,36 @@ def train_site(launch: LaunchSpec, site: SiteLaunch) -> None:
             parallel=parallel,
             data=data,
             hooks=lead.hooks if lead is not None else (),
-            refused=refused.total,
+            refused=refused,
+            parameters=parameters,
         )
+        journal = _journal(launch, world, store, part)
         progress, must_heal = _resume(launch, world, lead, cohort, saver, rounds)
+        journal.resume(rounds.begun, rounds.committed)
         loop = SiteLoop(
-            Site(site.name, launch, parallel, optimizer, data, rounds, cohort, teller, saver.save), progress
+            Site(site.name, launch, parallel, optimizer, data, rounds, cohort, teller, journal, saver.save), progress
         )
         finished = loop.run(must_heal=must_heal)
         saver.finish()
         if finished is None:
             return
-        _conclude(launch, site, world, parallel, part, lead, cohort, saver.with_wire_bytes(finished))
+        _conclude(launch, site, shard, world, parallel, part, lead, cohort, saver.with_wire_bytes(finished))
+
+
+def _journal(launch: LaunchSpec, world: World, store: CheckpointStore, part: Part | None) -> Journal:
+    """What this site has done before, as the first rank finds it; the owner of a part keeps it for all."""
+    told: list[Any] = [store.kept_log() if world.is_first else None]
+    if world.size > 1:
+        dist.broadcast_object_list(told, src=0, device=world.device)
+    spec = launch.recipe.train.checkpoint
+
+    def write(log: TurnLog) -> None:
+        if part is not None:
+            store.keep_log(part.exchange.part, log)
+
+    # of the oldest state that is kept, with one that is being written
+    depth = (spec.keep + 2) * spec.every_rounds * launch.plan.fragments
+    return Journal(told[0], depth=depth, write=write if part is not None else None)
 
 
 def _resume(
@@ -117,6 +137,7 @@ def _resume(
 def _conclude(
     launch: LaunchSpec,
     site: SiteLaunch,
+    shard: ShardManifest,
     world: World,
     parallel: ParallelModel,
     part: Part | None,
@@ -128,16 +149,23 @@ def _conclude(
     sums = tally(launch.recipe, site_predictor(parallel), site.data)
     peak_memory = int(world.gather(torch.tensor(_peak_memory_bytes(), device=world.device)).sum())
     weights = parallel.full_state()
-    others = [peer for peer in launch.sites if peer.name != site.name]
+    told = Summaries(launch)
     while True:
-        is_done = part is None or part.exchange.drain(_LOOK_S) or others_are_done(others)
+        is_done = part is None or part.exchange.drain(_LOOK_S) or told.others_are_done(site.name)
         if world.gather(torch.tensor(int(is_done), device=world.device)).min():
             break
         cohort.tend()
     digest, refused = _of_all_parts(world, part)
     if lead is None:
         return
-    lead.conclude(finished, sums, digest, refused, peak_memory)
+    lead.conclude(
+        finished,
+        sums,
+        data_digest=shard.data_digest,
+        state_digest=digest,
+        refused=refused,
+        peak_memory_bytes=peak_memory,
+    )
     summaries = lead.await_summaries(cohort.sites)
     if site.name == next(each.name for each in launch.sites if each.name in cohort.sites) and weights is not None:
         model = build_model(launch.recipe)

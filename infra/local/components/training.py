@@ -40,10 +40,7 @@ def train(
             recipe,
             launch.run_id(recipe, known["identity"]),
             Plan.model_validate(kept) if kept else plan_run(recipe, tuple(facts.values()), measured),
-            tuple(
-                launch.LaunchSite(name, fact.threads, data[name].folder, known["digests"][name])
-                for name, fact in facts.items()
-            ),
+            tuple(launch.LaunchSite(fact, data[name].folder, known["digests"][name]) for name, fact in facts.items()),
             measured,
             place.ports,
             trust.credentials,

@@ -1,15 +1,21 @@
 """Launch specs: values in, values out."""
 
+from pathlib import Path
+
 import pytest
 
 from infra.local import launch
 from infra.local.ports import PortPlan
 from infra.settings import LinkSettings, SiteSettings
 from infra.topology import Topology
+from workloads.planning import plan_run
 from workloads.planning.size import parameter_count
+from workloads.planning.speed import CARDS
+from workloads.spec.base import Credentials
 from workloads.spec.errors import UserError
-from workloads.spec.launch import LinkFacts
-from workloads.spec.recipe import load_recipe
+from workloads.spec.facts import Accelerator, SiteFacts
+from workloads.spec.launch import LaunchSpec, LinkFacts
+from workloads.spec.recipe import Recipe, load_recipe
 
 IRIS, LANGUAGE = load_recipe("iris"), load_recipe("language")
 SITES = tuple(SiteSettings(name=name, kind="local") for name in ("a-1", "b-1", "c-1"))
@@ -46,6 +52,34 @@ def test_three_sites_get_a_channel_in_each_direction_for_each_use():
     uses = [(channel.source, channel.destination, channel.target.port) for channel in spec.channels]
     assert len(set(uses)) == len(uses) == 3 * 2 * (2 + 1)
     assert len({channel.listen for channel in spec.channels}) == len(uses)
+
+
+def render(recipe: Recipe, facts: tuple[SiteFacts, ...]) -> LaunchSpec:
+    link = LinkFacts(rate_mbps=100, rtt_ms=30)
+    identity = Credentials(ca=Path("ca"), certificate=Path("certificate"), key=Path("key"))
+    return launch.render_launch(
+        recipe,
+        "run-1",
+        plan_run(recipe, facts, link),
+        tuple(launch.LaunchSite(fact, Path("data") / fact.name, "d" * 64) for fact in facts),
+        link,
+        PortPlan(20000, len(facts), parts=2),
+        {fact.name: identity for fact in facts},
+        "http://127.0.0.1:20010",
+        Path("stack"),
+    )
+
+
+def test_a_launch_says_what_the_workers_of_each_site_can_do_at_most():
+    core = SiteFacts(name="a-1", workers=2, threads=3, memory_bytes=8 << 30, flops=5e10, peak_flops=8e10)
+    card = Accelerator(kind="a10g", memory_bytes=24 << 30)
+    sites = render(LANGUAGE, (core, SiteFacts(name="b-1", workers=2, memory_bytes=8 << 30, accelerator=card))).sites
+    assert [site.peak_flops for site in sites] == [8e10, CARDS["a10g"].fp32]
+    assert [(site.name, site.threads, site.workers) for site in sites] == [("a-1", 3, 2), ("b-1", 1, 2)]
+    half = render(
+        load_recipe("language", {"train.inner.precision": "auto"}), (core.model_copy(update={"accelerator": card}),)
+    )
+    assert half.sites[0].peak_flops == CARDS["a10g"].bf16
 
 
 def test_local_links_that_differ_are_refused():

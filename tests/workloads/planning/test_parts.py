@@ -12,12 +12,12 @@ from workloads.planning.calibrate import calibrate
 from workloads.planning.compute import sample_flops, step_time
 from workloads.planning.link import payload_bytes, transfer_s
 from workloads.planning.recognise import architecture
-from workloads.planning.speed import CARDS, Speed, worker_speed
+from workloads.planning.speed import CARDS, Speed, peak_flops, worker_speed
 from workloads.spec.facts import Accelerator, Calibration, SiteFacts
 from workloads.spec.launch import LinkFacts
 from workloads.spec.plan import Layout
 from workloads.spec.recipe import load_recipe
-from workloads.sync.quantise import UpdateFormat
+from workloads.sync.payload import UpdateFormat
 
 SHAPE = {
     "hidden_size": 256,
@@ -107,6 +107,25 @@ def test_a_measured_speed_goes_before_a_data_sheet():
     assert speed.flops == 3e14
 
 
+def peak_of(precision: str, kind: str | None = None, **measured: float) -> float | None:
+    card = None if kind is None else Accelerator(kind=kind, memory_bytes=16 << 30)
+    return peak_flops(SiteFacts(name="a-1", workers=1, memory_bytes=1, accelerator=card, **measured), precision)
+
+
+def test_the_most_that_a_worker_can_do_is_its_data_sheet_s_or_measured():
+    assert peak_of("bf16", "h100") == CARDS["h100-sxm"].bf16
+    assert peak_of("fp32", "h100") == CARDS["h100-sxm"].fp32
+    assert peak_of("fp32", peak_flops=1e11, bf16_flops=2e11) == 1e11
+    assert peak_of("bf16", peak_flops=1e11, bf16_flops=2e11) == 2e11
+
+
+def test_of_an_unknown_worker_it_is_not_known():
+    assert peak_of("fp32") is None
+    assert peak_of("bf16", "v100") is None
+    assert peak_of("bf16", "of-next-year") is None
+    assert peak_of("bf16", "of-next-year", peak_flops=3e15) == 3e15
+
+
 def test_this_machine_can_be_measured(monkeypatch):
     monkeypatch.setattr("workloads.planning.calibrate._BUDGET_S", 0.0)
     threads = torch.get_num_threads()
@@ -115,6 +134,7 @@ def test_this_machine_can_be_measured(monkeypatch):
     finally:
         torch.set_num_threads(threads)
     assert found.flops > 1e8
+    assert found.peak_flops > 1e8
     assert found.bf16_flops > 1e7
     assert found.copy_bytes_s > 1e8
     assert 1e-8 < found.operation_s < 1e-2
@@ -122,10 +142,10 @@ def test_this_machine_can_be_measured(monkeypatch):
 
 def test_more_threads_than_cores_share_them():
     found = calibrate_of(4e10)
-    assert found.shared_by(2.0).flops == 2e10
+    assert found.shared_by(2.0).flops == found.shared_by(2.0).peak_flops == 2e10
     assert found.shared_by(2.0).operation_s == 2 * found.operation_s
     assert found.shared_by(0.5) == found
 
 
 def calibrate_of(flops: float):
-    return Calibration(flops=flops, bf16_flops=flops, copy_bytes_s=1e10, operation_s=1e-5)
+    return Calibration(flops=flops, peak_flops=flops, bf16_flops=flops, copy_bytes_s=1e10, operation_s=1e-5)

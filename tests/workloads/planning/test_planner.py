@@ -111,6 +111,16 @@ def test_a_round_that_takes_long_travels_in_fragments():
     assert slow.fragments > 1
 
 
+def test_a_large_model_travels_in_fragments_whatever_the_link_so_that_little_of_it_is_kept_twice():
+    small, large = (
+        plan("language", link=LinkFacts(rate_mbps=100_000, rtt_ms=0.1), **{"model.config.vocab_size": size})
+        for size in (4_096, 400_000)
+    )
+    assert small.fragments == 1
+    assert large.fragments == 8
+    assert "memory" in large.reasons["fragments"]
+
+
 def test_a_link_that_cannot_keep_up_still_has_a_plan_that_says_how_long_it_takes():
     made = plan("language", link=LinkFacts(rate_mbps=0.1, rtt_ms=30))
     assert len(made.rounds) == 4

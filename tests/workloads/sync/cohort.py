@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
 from typing import TypeVar
 
 from torch import Tensor
@@ -56,6 +57,8 @@ def make_exchange(
     part: int = 0,
     fragments: int = 1,
     patience: Patience = QUICK,
+    checkpoint_rounds: int = 1,
+    spool: Path | None = None,
 ) -> Exchange:
     """The exchange of `site` among the sites of `ports`; a peer in `via` is reached through that port."""
     return Exchange(
@@ -68,6 +71,8 @@ def make_exchange(
         part=part,
         fragments=fragments,
         patience=patience,
+        checkpoint_rounds=checkpoint_rounds,
+        spool=spool,
     )
 
 

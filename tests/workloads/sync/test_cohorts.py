@@ -77,7 +77,8 @@ def test_two_sites_go_on_without_the_third_and_count_their_own_samples(sites):
 
     results = together_by_site(go_on)
     assert results["aws-1"] == results["os-1"]
-    assert torch.equal(sites.local["aws-1"], sites.local["os-1"])
+    ours, theirs = sites.local["aws-1"], sites.local["os-1"]
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=0)  # but for the rest of what each holds back
 
 
 def test_a_site_that_is_left_alone_holds_nothing_back_any_more(sites):

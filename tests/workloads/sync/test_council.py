@@ -1,5 +1,7 @@
 """The agreement upon the cohort, with no network and no clock: whatever is heard in whatever order."""
 
+import itertools
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -134,13 +136,17 @@ def test_a_site_s_next_turn_is_the_first_that_all_take_part_in():
     assert next_turn_of(views[:2], ("os-1", "aws-1"), 5) is None
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.data())
 def test_no_two_sites_that_go_on_ever_hold_different_views(data):
-    """Any order of hearing and considering, any opinions about who is lost: one history of views for all in it."""
+    """Any order of hearing and considering, any opinions about who is lost: one history of views for all in it.
+
+    And no two of them merge the frames of different cohorts in a turn.
+    """
     count = data.draw(st.sampled_from([3, 4, 5]))
     councils = {name: council(name, count) for name in SITES[:count]}
     committed = dict.fromkeys(councils, 0)
+    merged = {name: {} for name in councils}  # by turn: with whom
     names = st.sampled_from(sorted(councils))
     for _ in range(data.draw(st.integers(10, 60))):
         site = councils[data.draw(names)]
@@ -151,14 +157,19 @@ def test_no_two_sites_that_go_on_ever_hold_different_views(data):
             lost = data.draw(st.sets(names, max_size=2)) - {site.site}
             site.consider(committed=(committed[site.site],), begun=committed[site.site] + 1, lost=lost)
         elif site.vote is None and not site.is_out:
-            others = cohort_of(site.views, committed[site.site] + 1)
-            if all(committed[other] >= committed[site.site] for other in others):  # all have begun the turn
-                committed[site.site] += 1
+            turn = committed[site.site] + 1
+            others = cohort_of(site.views, turn)
+            if all(committed[other] >= turn - 1 for other in others):  # all have begun the turn
+                committed[site.site], merged[site.site][turn] = turn, others
     held = {view for one in councils.values() for view in one.views}
     # Who decided, and was removed by the others before they heard of it, is alone with its view and cannot act upon it.
     acted_upon = {view for view in held if all(view in councils[name].views for name in view.sites)}
     assert len({view.epoch for view in acted_upon}) == len(acted_upon)
     newest = max(acted_upon, key=lambda view: view.epoch)
+    for one, other in itertools.combinations(councils.values(), 2):
+        if one.site in other.newest.sites and other.site in one.newest.sites:
+            ours, theirs = merged[one.site], merged[other.site]
+            assert all(ours[turn] == theirs[turn] for turn in ours.keys() & theirs.keys())
     for name in newest.sites:
         history = councils[name].views
         assert all(view in history for view in acted_upon if view.epoch <= newest.epoch and name in view.sites)

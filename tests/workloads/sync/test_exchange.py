@@ -18,7 +18,7 @@ from tests.workloads.sync.cohort import (
 )
 from tests.workloads.sync.scripted import ScriptedPeer, messages
 from workloads.spec.errors import UserError
-from workloads.sync.quantise import UpdateFormat
+from workloads.sync.payload import UpdateFormat
 
 VALUES = torch.linspace(-1, 1, 300)
 FORM = UpdateFormat(300, torch.float32, 8)
@@ -127,18 +127,47 @@ def test_frames_are_fetched_in_order_and_ahead_of_their_merge(ports):
         assert receiver.collect(1, 0)["os-1"].header.round == 1
 
 
-def test_frames_that_every_peer_has_are_dropped_when_they_are_three_rounds_old(ports):
-    with make_exchange("aws-1", ports) as receiver, make_exchange("os-1", ports) as sender:
+@pytest.mark.parametrize(("checkpoint_rounds", "kept"), [(1, [4, 5, 6]), (2, [2, 3, 4, 5, 6])])
+@pytest.mark.parametrize("is_spooled", [False, True])
+def test_frames_that_every_peer_has_are_dropped_when_none_can_come_back_without_them(
+    ports, tmp_path, checkpoint_rounds, kept, is_spooled
+):
+    spool = tmp_path / "frames" if is_spooled else None
+    with (
+        make_exchange("aws-1", ports) as receiver,
+        make_exchange("os-1", ports, checkpoint_rounds=checkpoint_rounds, spool=spool) as sender,
+    ):
         receiver.follow(form_of, 1)
         for number in range(1, 7):
-            sender.publish(make_frame("os-1", number, VALUES))
+            sender.publish(make_frame("os-1", number, VALUES * number))
             assert receiver.collect(number, HANG_S) is not None
             receiver.discard(number)
             assert sender.drain(HANG_S)
-        assert [frame.header.round for frame in sender.retained()] == [4, 5, 6]
+        assert [frame.header.round for frame in sender.retained()] == kept
+        for frame in sender.retained():
+            assert torch.equal(frame.update.payload, make_frame("os-1", frame.turn, VALUES * frame.turn).update.payload)
+        if spool is not None:  # all but the newest, which was not yet known to have arrived when it was published
+            assert len(list((spool / "os-1").iterdir())) == len(kept) - 1
+    assert spool is None or not any((spool / "os-1").iterdir())
 
 
-def test_fragments_of_a_round_are_fetched_in_turn_each_in_its_own_format_and_kept_for_three_rounds(ports):
+def test_a_peer_that_comes_back_gets_frames_out_of_their_files(ports, tmp_path):
+    with make_exchange("os-1", ports, spool=tmp_path) as alive:
+        for _ in range(2):
+            with make_exchange("aws-1", ports) as restarted:
+                newest = max((frame.turn for frame in alive.retained()), default=0)
+                restarted.follow(form_of, 1)
+                for number in range(1, 4):
+                    if number > newest:
+                        alive.publish(make_frame("os-1", number, VALUES * number))
+                    frame = restarted.collect(number, HANG_S)["os-1"]
+                    assert torch.equal(frame.update.payload, make_frame("os-1", number, VALUES * number).update.payload)
+                    restarted.discard(number)
+                assert alive.drain(HANG_S)
+        assert alive.refused == {}
+
+
+def test_fragments_of_a_round_are_fetched_in_turn_each_in_its_own_format_and_kept_for_three_and_a_half_rounds(ports):
     sizes = {0: 300, 1: 256}
 
     def two_forms(turn):
@@ -157,7 +186,7 @@ def test_fragments_of_a_round_are_fetched_in_turn_each_in_its_own_format_and_kep
             assert (header.round, header.fragment, header.shape) == (round_number, fragment, (sizes[fragment],))
             receiver.discard(turn)
             assert sender.drain(HANG_S)
-        assert [frame.turn for frame in sender.retained()] == [5, 6, 7, 8, 9, 10]
+        assert [frame.turn for frame in sender.retained()] == [4, 5, 6, 7, 8, 9, 10]
 
 
 def test_a_site_may_resume_after_whole_rounds_whose_later_fragments_are_all_kept(ports):

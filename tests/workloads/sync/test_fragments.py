@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from workloads.spec.errors import UserError
 from workloads.sync.fragments import fragment_of, fragment_slices, round_of, turn_of
-from workloads.sync.quantise import BLOCK
+from workloads.sync.payload import BLOCK
 
 FRAGMENTS = st.integers(1, 40)
 

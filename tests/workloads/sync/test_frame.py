@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from tests.workloads.sync.cohort import HISTORY, RUN, make_frame
 from workloads.sync.frame import Assembly, Expected, Frame, RefusedError, decode_frame, encode_frame, parse_header
-from workloads.sync.quantise import UpdateFormat
+from workloads.sync.payload import UpdateFormat
 
 VALUES = torch.linspace(-1, 1, 300)
 FORM = UpdateFormat(300, torch.float32, 8)

@@ -5,8 +5,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from workloads.sync.outer import OuterOptimizer, add_difference, rebase, weighted_mean
-from workloads.sync.quantise import BLOCK, quantise
+from workloads.sync.outer import OuterOptimizer, rebase, weighted_mean
+from workloads.sync.payload import BLOCK
+from workloads.sync.quantise import quantise
 
 SIZE = 1001
 WHOLE = slice(0, SIZE)
@@ -84,13 +85,6 @@ def test_a_fragment_s_step_leaves_the_others_alone():
     assert torch.equal(optimizer.parameters[BLOCK:], torch.ones(BLOCK))
     assert not optimizer.momentum[BLOCK:].any()
     assert optimizer.momentum[:BLOCK].all()
-
-
-def test_a_difference_is_added_as_if_there_were_no_slabs():
-    first, second, total = deltas(torch.float32, count=3, size=200_001)
-    expected = total + (first - second)
-    add_difference(total, first, second)
-    assert torch.equal(total, expected)
 
 
 def test_the_mean_is_weighted_by_samples():

@@ -8,17 +8,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from workloads.sync.payload import BLOCK, SLAB, Quantised, UpdateFormat
 from workloads.sync.quantise import (
-    BLOCK,
     NonFiniteError,
-    Quantised,
-    UpdateFormat,
     accumulate,
     dequantise,
     ensure_finite,
     exact,
     quantise,
-    quantise_keeping_residual,
+    quantise_slabs,
 )
 
 LENGTHS = [1, 2, 255, 256, 257, 512, 1000, 300_001]  # the last spans two slabs and ends in a short block
@@ -28,6 +26,13 @@ CODED = [2, 4, 8]
 
 def normal(length: int, dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
     return torch.randn(length, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+def quantise_keeping_residual(values: Tensor, bits: int) -> Quantised:
+    """`values` as they travel; they are left holding what was not sent of them."""
+    return quantise_slabs(
+        UpdateFormat(values.numel(), values.dtype, bits), lambda where: values[where], lambda where, rest: None
+    )
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -167,6 +172,23 @@ def test_the_residual_can_be_left_in_place_of_the_update(bits, length):
     assert torch.equal(update.payload, quantise(values, bits).payload)
     accumulate(values, update, -1.0)
     assert torch.equal(residual, values)
+
+
+@pytest.mark.parametrize("bits", [*CODED, 32])
+def test_an_update_is_read_and_what_it_lacks_is_kept_slab_by_slab(bits):
+    values = normal(300_001)
+    pieces, kept = [], torch.full((300_001,), float("nan"))
+
+    def read(where):
+        pieces.append(where.stop - where.start)
+        return values[where].clone()
+
+    update = quantise_slabs(UpdateFormat(300_001, torch.float32, bits), read, kept.__setitem__)
+    assert sum(pieces) == 300_001
+    assert max(pieces) <= SLAB
+    assert torch.equal(update.payload, quantise(values, bits).payload)
+    accumulate(values, update, -1.0)
+    assert torch.equal(kept, values)
 
 
 @pytest.mark.parametrize("bits", CODED)

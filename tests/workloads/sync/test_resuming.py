@@ -1,11 +1,11 @@
 """A site that is killed at any moment goes on from its state as if it had never been killed."""
 
-from functools import partial
+import threading
 
 import pytest
 import torch
 
-from tests.workloads.sync.cohort import HANG_S, RUN, make_exchange, ports_of
+from tests.workloads.sync.cohort import HANG_S, make_exchange, ports_of
 from tests.workloads.sync.turns import (
     SAMPLES,
     SEEDS,
@@ -19,7 +19,6 @@ from tests.workloads.sync.turns import (
     make_synchronizer,
     together_by_site,
 )
-from workloads.spec.base import Endpoint
 from workloads.sync import Exchange
 
 # steps of a round, rounds, fragments, overlap: with two turns pending at times in the last
@@ -75,11 +74,13 @@ def uninterrupted():
 )
 def test_sites_that_are_killed_after_any_step_go_on_bit_identically(uninterrupted, schedule, killed_at):
     ports = ports_of(*TWO)
+    at_once = threading.Barrier(len(TWO), timeout=HANG_S)
 
     def run(site):
         with make_exchange(site, ports, fragments=fragments_of(schedule)) as exchange:
             killed = open_training(exchange, schedule)
             killed.run(killed_at)
+            at_once.wait()  # each has needed the other up to here
             state, local = copy_of(killed.rounds.state_dict()), killed.local
             saved = killed.rounds.round
             killed.rounds.close()
@@ -193,15 +194,15 @@ def test_another_layout_goes_on_from_the_outer_tensors_alone():
     def run(site):
         with make_exchange(site, ports) as exchange:
             whole = make_synchronizer(exchange, TWO, torch.zeros(SIZE), **PLAN)
-            local = learn(whole, torch.zeros(SIZE), SEEDS[site], SAMPLES[site])
+            saved = learn(whole, torch.zeros(SIZE), SEEDS[site], SAMPLES[site])
             tensors = copy_of(whole.outer_tensors())
-            local = learn(whole, local, SEEDS[site] + 1, 3 * SAMPLES[site])
+            local = learn(whole, saved, SEEDS[site] + 1, 3 * SAMPLES[site])
             assert exchange.drain(HANG_S)
         with make_exchange(site, ports, fragments=2) as exchange:
             cut = make_synchronizer(exchange, TWO, torch.zeros(SIZE), **PLAN)
             cut.load_outer(tensors, round_number=1, trained=SAMPLES[site])
             assert (cut.round, cut.begun) == (1, 2)
-            again = learn(cut, tensors["parameters"], SEEDS[site] + 1, 3 * SAMPLES[site])
+            again = learn(cut, saved, SEEDS[site] + 1, 3 * SAMPLES[site])
             assert exchange.drain(HANG_S)
             assert torch.equal(again, local)
             assert all(torch.equal(cut.outer_tensors()[name], tensor) for name, tensor in whole.outer_tensors().items())
@@ -259,23 +260,41 @@ def test_a_state_of_other_fragments_is_refused(begun):
         whole.load_state_dict(begun.state_dict())
 
 
-def test_kept_frames_are_served_all_at_once():
+def test_kept_frames_are_served_all_at_once(monkeypatch):
     """A peer that asked between two of them would take the site for one that has just begun."""
+    ports = ports_of(*TWO)
     seen = []
 
-    class Watched(Exchange):
-        def publish(self, *frames):
-            super().publish(*frames)
-            seen.append([frame.header.round for frame in self.retained()])
+    def run(site):
+        with make_exchange(site, ports) as exchange:
+            rounds = make_synchronizer(exchange, TWO, torch.zeros(4))
+            local = torch.zeros(4)
+            for seed in range(4):
+                local = learn(rounds, local, seed, seed + 1)
+            assert exchange.drain(HANG_S)
+            return copy_of(rounds.state_dict()), rounds.digest()
 
-    ports = ports_of("aws-1")
-    make = partial(Watched, run_id=RUN, site="aws-1", listen=Endpoint(port=ports["aws-1"]), peers={}, credentials=None)
-    first = make_synchronizer(make(max_frame_bytes=1 << 20), ports, torch.zeros(4))
-    local = torch.zeros(4)
-    for seed in range(4):
-        local = learn(first, local, seed, seed + 1)
-    seen.clear()
-    second = make_synchronizer(make(max_frame_bytes=1 << 20), ports, torch.zeros(4))
-    second.load_state_dict(first.state_dict())
+    state, digest = together_by_site(run)["aws-1"]
+    publish = Exchange.publish
+
+    def watched(exchange, *frames):
+        publish(exchange, *frames)
+        seen.append([frame.header.round for frame in exchange.retained()])
+
+    monkeypatch.setattr(Exchange, "publish", watched)
+    resumed = make_synchronizer(make_exchange("aws-1", ports_of(*TWO)), TWO, torch.zeros(4))
+    resumed.load_state_dict(state)
     assert seen == [[2, 3, 4]]
-    assert second.digest() == first.digest()
+    assert resumed.digest() == digest
+
+
+def test_a_site_without_peers_keeps_no_frames():
+    ports = ports_of("aws-1")
+    exchange = make_exchange("aws-1", ports)
+    rounds = make_synchronizer(exchange, ports, torch.zeros(4))
+    learn(rounds, torch.zeros(4), 1, 1)
+    assert exchange.retained() == ()
+    again = make_synchronizer(make_exchange("aws-1", ports), ports, torch.zeros(4))
+    rounds.begin(torch.ones(4), 2)
+    again.load_state_dict(rounds.state_dict())
+    assert again.pending

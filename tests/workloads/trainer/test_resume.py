@@ -5,9 +5,11 @@ import signal
 import pytest
 import torch
 
-from tests.kit.outcomes import assert_same_outcome, summaries, weights
+from tests.kit.outcomes import assert_same_outcome, events, summaries, weights
 from tests.kit.worlds import TWO_SITES, SiteProcess, kill_sites, make_launch, run_sites, small_recipe
 from workloads.spec.artifact import RunResult
+from workloads.spec.events import NoteEvent, StepEvent
+from workloads.spec.launch import LaunchSpec
 from workloads.spec.plan import Layout
 
 # Fragment 0 is due after 2 of 4 steps, fragment 1 after 4; each travels for 3 steps. So a round is committed, and saved,
@@ -73,6 +75,75 @@ def test_a_kill_of_all_sites_changes_nothing(undisturbed, tmp_path, moments):
     run_sites(launch)
     assert_same_outcome(undisturbed, tmp_path)
     assert RunResult.load(tmp_path / "output" / "result.json").rounds == 4
+
+
+LONG = OVERLAPPED | {"train.rounds_per_epoch": 8, "train.checkpoint": {"every_rounds": 5}}
+LATE = (5, 6)  # the first fragment of round 3, steps
+
+
+def make_late_launches(folder):
+    """For a site that waits, and for one that trains on alone when a turn is late."""
+    patient = make_launch(small_recipe("iris", LONG), folder)
+    hasty = folder / "hasty.json"
+    LaunchSpec.load(patient).model_copy(update={"round_deadline_s": 1.0}).save(hasty)
+    return patient, hasty
+
+
+@pytest.fixture(scope="module")
+def late(tmp_path_factory):
+    """A run in which one turn came late at os-1, and nothing else happened: its folder."""
+    folder = tmp_path_factory.mktemp("late")
+    patient, hasty = make_late_launches(folder)
+    sites = SiteProcess(patient, "aws-1"), SiteProcess(hasty, "os-1", late_at=LATE)
+    assert [site.finish()[0] for site in sites] == [0, 0]
+    return folder
+
+
+def test_a_turn_that_comes_late_is_trained_through(late):
+    first, second = summaries(late)
+    assert first.outer_state_digest == second.outer_state_digest
+    assert [event.text for event in events(late, "os-1", NoteEvent)] == [
+        "round 3: no word from every site within 1 s; training on alone until the link is back",
+        "the link is back after 7 steps alone",
+    ]
+    assert second.steps > first.steps
+
+
+@pytest.mark.parametrize(
+    ("moment", "resumed_at"),
+    [
+        (("step", 24), {0}),  # the turn that was begun after the late one is merged, so its frame was sent
+        (("round", 5), {0}),
+        (("round", 7), {0, 5}),
+    ],
+)
+def test_a_site_that_is_killed_after_a_turn_came_late_makes_the_same_steps_again(late, tmp_path, moment, resumed_at):
+    """Though all frames are there by then: what it has sent since, its peer has merged."""
+    patient, hasty = make_late_launches(tmp_path)
+    other = SiteProcess(patient, "aws-1")
+    assert SiteProcess(hasty, "os-1", kill_at=moment, late_at=LATE).finish()[0] == -signal.SIGKILL
+    status, _, errors = SiteProcess(patient, "os-1").finish()
+    assert status == 0, errors
+    assert other.finish()[0] == 0
+    (summary,) = summaries(tmp_path, ("os-1",))
+    assert summary.resumed_at_round in resumed_at
+    assert [each.outer_state_digest for each in summaries(late)] == [summary.outer_state_digest] * 2
+    losses, again = (
+        {event.step: event.loss for event in events(folder, "os-1", StepEvent)} for folder in (late, tmp_path)
+    )
+    assert losses == {step: again[step] for step in losses}  # of those made alone not all were told
+
+
+def test_what_a_late_turn_led_to_need_not_be_repeated_as_long_as_nothing_of_it_was_sent(tmp_path):
+    patient, hasty = make_late_launches(tmp_path)
+    other = SiteProcess(patient, "aws-1")
+    assert SiteProcess(hasty, "os-1", kill_at=("round", 3), late_at=LATE).finish()[0] == -signal.SIGKILL
+    status, _, errors = SiteProcess(patient, "os-1").finish()
+    assert status == 0, errors
+    assert other.finish()[0] == 0
+    first, second = summaries(tmp_path)
+    assert first.outer_state_digest == second.outer_state_digest
+    assert first.steps == second.steps
 
 
 # Fragments and quantised blocks of a part are other values when the model is divided otherwise.

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from tests.kit.authority import Authority
 from tests.kit.outcomes import assert_same_outcome, events, summaries
-from tests.kit.worlds import TWO_SITES, SiteProcess, make_launch, run_sites, small_recipe
+from tests.kit.worlds import PEAK_FLOPS, TWO_SITES, SiteProcess, make_launch, run_sites, small_recipe
 from workloads.spec.artifact import ArtifactManifest, RunResult
 from workloads.spec.errors import USER_ERROR_EXIT, UserError
 from workloads.spec.events import NoteEvent, RoundEvent, StepEvent
@@ -19,6 +19,7 @@ from workloads.spec.launch import LaunchSpec
 from workloads.spec.plan import Layout, SitePlan
 from workloads.trainer.model import load_model
 from workloads.trainer.train import train_site
+from workloads.trainer.watching.rates import flops_a_sample
 
 ROUNDS, STEPS_A_ROUND, BATCH = 6, 4, 12
 
@@ -70,6 +71,14 @@ def test_each_step_and_round_is_an_event(finished):
         rounds = events(folder, site, RoundEvent)
         assert [(event.round, event.epoch) for event in rounds] == [(1, 1), (2, 1), (3, 1), (4, 2), (5, 2), (6, 2)]
         assert all("accuracy" in event.metrics for event in rounds)
+
+
+def test_each_step_says_what_share_of_the_workers_flops_the_model_needed(finished):
+    folder, launch, _ = finished
+    flops = flops_a_sample(LaunchSpec.load(launch).recipe, 0)
+    for site in TWO_SITES:
+        for event in events(folder, site, StepEvent):
+            assert event.mfu == pytest.approx(flops * event.samples_per_s / PEAK_FLOPS)
 
 
 def test_the_console_shows_epochs_and_batches(finished):

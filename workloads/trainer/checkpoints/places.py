@@ -82,6 +82,23 @@ class Place:
         content: bytes = self._fs.cat_file(self._path(name, file))
         return content
 
+    def keep(self, name: str, content: bytes) -> None:
+        """Make a small file beside the states durable, whole or not at all. Raises `OSError`."""
+        if not self._is_folder:
+            self._fs.pipe_file(f"{self._root}/{name}", content)
+            return
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        scratch = self._scratch / f".{name}.tmp"
+        scratch.write_bytes(content)
+        _sync_to_disk(scratch)
+        scratch.replace(self._scratch / name)
+        _sync_to_disk(self._scratch)
+
+    def kept(self, name: str) -> bytes:
+        """The newest content of such a file. Raises `FileNotFoundError`."""
+        content: bytes = self._fs.cat_file(f"{self._root}/{name}")
+        return content
+
     def digest(self, name: str, file: str) -> str:
         """SHA-256 of a file. Raises `FileNotFoundError`."""
         if self._is_folder:

@@ -56,9 +56,8 @@ class SiteState:
         Raises:
             UserError: it lacks something that the model has.
         """
-        outer: dict[str, Tensor] = {}
-        if self.synchronizer is not None:
-            outer = {name: torch.zeros_like(tensor) for name, tensor in self.synchronizer.outer_tensors().items()}
+        # Filled where they are: memory for them a second time would be as much as the model's, more than once.
+        outer = {} if self.synchronizer is None else self.synchronizer.outer_tensors()
         named = self._by_name(outer)
         try:
             with torch.no_grad():
@@ -70,7 +69,8 @@ class SiteState:
             set_random_states(_below(_RANDOM, load_own(saved.folder, world.rank)), self.device)
         if self.synchronizer is None:
             return
-        outer = {name: self._flat(named, name) for name in outer}
+        for kind, vector in outer.items():
+            self._fill(vector, named, kind)
         if splits(saved.layout) == splits(layout):
             turns = _below(_SYNC, load_own(saved.folder, owner_rank(saved.layout, self.parallel.part)))
             self.synchronizer.load_state_dict(outer | turns)
@@ -92,10 +92,16 @@ class SiteState:
         }
 
     @staticmethod
-    def _flat(named: Mapping[str, Tensor], kind: str) -> Tensor:
-        """The reverse of `name_values`, which on a GPU gives copies."""
-        values = [local(tensor).reshape(-1).cpu() for key, tensor in named.items() if key.startswith(f"outer.{kind}.")]
-        return torch.cat(values)
+    def _fill(vector: Tensor, named: Mapping[str, Tensor], kind: str) -> None:
+        """The reverse of `name_values`: where that gave copies, on a GPU, take their values back."""
+        start = 0
+        for key, tensor in named.items():
+            if key.startswith(f"outer.{kind}."):
+                values = local(tensor).reshape(-1)
+                place = vector[start : start + values.numel()]
+                if place.data_ptr() != values.data_ptr():
+                    place.copy_(values)
+                start += values.numel()
 
 
 def splits(layout: Layout) -> tuple[int, int, int, str | None]:

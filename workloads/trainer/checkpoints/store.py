@@ -2,10 +2,12 @@
 
 `round-000012/` holds `tensors/*.safetensors`, one `rank-*.safetensors` of each rank, `progress.json` and, written last,
 `manifest.json` with the digests of all of them. Nothing of a state is looked into before its digests were checked.
+Beside the states lies a log of turns from each part of the model, all of which say the same but for the newest.
 """
 
 import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +16,12 @@ from pydantic import ValidationError
 from workloads.spec.base import file_digest
 from workloads.spec.errors import UserError
 from workloads.spec.plan import Layout
+from workloads.trainer.checkpoints.journal import TurnLog
 from workloads.trainer.checkpoints.manifest import MANIFEST, PROGRESS, Identity, Manifest, Progress
 from workloads.trainer.checkpoints.places import Place
 
 _NAME = re.compile(r"round-(\d{6})")
+_LOG = re.compile(r"turns-\d{5}\.json")
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,18 @@ class CheckpointStore:
         for later in self._saved():
             if later > number:
                 self.place.drop(_name(later))
+
+    def keep_log(self, part: int, log: TurnLog) -> None:
+        """Make the log durable that the owner of `part` has. Raises `OSError`."""
+        self.place.keep(f"turns-{part:05d}.json", log.model_dump_json().encode())
+
+    def kept_log(self) -> TurnLog:
+        """The newest log of this very training that any part has; a new one if none has, or it cannot be read."""
+        logs = [TurnLog(training=self.identity.training)]
+        for name in filter(_LOG.fullmatch, self.place.names()):
+            with suppress(ValidationError):
+                logs.append(TurnLog.model_validate_json(self.place.kept(name)))
+        return max((log for log in logs if log.training == self.identity.training), key=lambda log: log.newness)
 
     def _fault(self, number: int) -> str | None:
         try:

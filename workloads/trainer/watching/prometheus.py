@@ -1,4 +1,4 @@
-"""Metrics of a site for Prometheus: on a loopback port if the launch gives one, and in a file for node-exporter.
+"""Metrics of a site for Prometheus: at a port if the launch gives one, and in a file for node-exporter.
 
 An event costs the training thread an assignment or two; everything else is done by whoever asks. Times of day are
 exported as they are, not as ages: the age of the checkpoint is `time() - isthmus_checkpoint_timestamp_seconds`.
@@ -21,7 +21,6 @@ from workloads.trainer.watching.rates import tokens_a_sample
 
 METRICS = "metrics.prom"
 
-_LOOPBACK = "127.0.0.1"
 _SECONDS_BETWEEN_WRITES = 5.0
 
 Refusals = Callable[[], Mapping[str, int]]
@@ -88,7 +87,7 @@ class SiteMetrics(Collector):
         site.work.mkdir(parents=True, exist_ok=True)
         self._registry = CollectorRegistry()
         self._registry.register(self)
-        self._server = None if site.metrics is None else _serve(site.name, site.metrics, self._registry)
+        self._server = None if site.metrics is None else _serve(site, site.metrics, self._registry)
         self._closing = threading.Event()
         self._writer = threading.Thread(target=self._keep_written, name="metrics", daemon=True)
         self._writer.start()
@@ -232,11 +231,11 @@ def _of_step(step: StepEvent, tokens: int | None, gauge: Callable[[str, str, flo
         yield gauge("gradient_norm", "Before clipping.", step.grad_norm)
 
 
-def _serve(name: str, port: int, registry: CollectorRegistry) -> tuple[WSGIServer, threading.Thread]:
+def _serve(site: SiteLaunch, port: int, registry: CollectorRegistry) -> tuple[WSGIServer, threading.Thread]:
     try:
-        return start_http_server(port, _LOOPBACK, registry)
+        return start_http_server(port, site.metrics_host, registry)
     except OSError as error:
         raise UserError(
-            f"site {name}: metrics cannot listen on {_LOOPBACK}:{port}, {error.strerror}; "
+            f"site {site.name}: metrics cannot listen on {site.metrics_host}:{port}, {error.strerror}; "
             "stop what has the port, or give another in metrics"
         ) from None

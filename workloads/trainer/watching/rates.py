@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from typing import Self
 
+from workloads.planning.compute import sample_flops
+from workloads.planning.recognise import architecture
 from workloads.spec.data import LabelledTextData, TextData
+from workloads.spec.errors import UserError
 from workloads.spec.recipe import Recipe
 
 HALF_LIFE_S = 10.0
@@ -26,6 +29,18 @@ def training_flops(parameters: int, tokens: int = 1) -> float:
     Attention over the context is left out, so for long contexts it is a bound from below.
     """
     return 6.0 * parameters * tokens
+
+
+def flops_a_sample(recipe: Recipe, parameters: int) -> float | None:
+    """FLOPs of one sample, forward and backward: the planner's where it knows the model, attention included.
+
+    For other models of text, `training_flops` of as many `parameters`; None where not even that is known.
+    """
+    try:
+        return sample_flops(architecture(recipe))
+    except UserError:
+        tokens = tokens_a_sample(recipe)
+        return None if tokens is None else training_flops(parameters, tokens)
 
 
 def tokens_a_sample(recipe: Recipe) -> int | None:

@@ -168,7 +168,7 @@ def settings(launch: LaunchSpec) -> dict[str, JsonValue]:
         "recipe": launch.recipe.model_dump(mode="json"),
         "plan": {**plan, "rounds": len(launch.plan.rounds), "round_first_last": outer},
         "sites": ", ".join(site.name for site in launch.sites),
-        "data": {site.name: site.data_digest for site in launch.sites},
+        "data": {site.name: site.data_digest for site in launch.sites if site.data_digest is not None},
         "link": launch.link.model_dump(mode="json"),
     }
 

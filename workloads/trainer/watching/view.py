@@ -32,6 +32,7 @@ class Progress:
     merged_at: int = 0  # step at which the newest round was merged
     samples_per_s: Smoothed = field(default_factory=Smoothed)  # waiting and merging included
     step_s: Smoothed = field(default_factory=Smoothed)  # likewise
+    mfu: Smoothed = field(default_factory=Smoothed)  # of the steps alone
     seconds: float = 0.0
     wait_s: float = 0.0
     bytes_sent: int = 0
@@ -70,6 +71,7 @@ class Row:
     loss: float | None
     quality: tuple[str, float] | None  # the newest round's first metric
     samples_per_s: float | None
+    mfu: float | None  # model FLOPs utilisation
     wait_share: float | None  # of the time of the rounds
     bytes_sent: int
     bytes_received: int
@@ -109,6 +111,7 @@ def row(progress: Progress, pacing: Pacing, now: float) -> Row:
         loss=progress.step.loss if progress.step else None,
         quality=next(iter(metrics.items()), None),
         samples_per_s=progress.samples_per_s.value,
+        mfu=progress.mfu.value,
         wait_share=progress.wait_s / progress.seconds if progress.seconds > 0 else None,
         bytes_sent=progress.bytes_sent,
         bytes_received=progress.bytes_received,
@@ -135,7 +138,7 @@ def screen(title: str, lines: Sequence[Row], notes: Sequence[NoteEvent]) -> Rend
     table = Table(title=title, title_justify="left", box=None, pad_edge=False)
     for name, side in (
         ("site", "left"), ("progress", "left"), ("round", "right"), ("loss", "right"), ("held out", "right"),
-        ("samples/s", "right"), ("waiting", "right"), ("sent", "right"), ("received", "right"), ("left", "right"),
+        ("samples/s", "right"), ("MFU", "right"), ("waiting", "right"), ("sent", "right"), ("received", "right"), ("left", "right"),
         ("", "left"),
     ):  # fmt: skip
         table.add_column(name, justify="right" if side == "right" else "left", no_wrap=True)
@@ -149,10 +152,10 @@ def screen(title: str, lines: Sequence[Row], notes: Sequence[NoteEvent]) -> Rend
 
 def plain(line: Row) -> str:
     """A row as one line, for a log."""
-    site, number, loss, held_out, speed, waiting, sent, received, left, standing = _cells(line)
+    site, number, loss, held_out, speed, used, waiting, sent, received, left, standing = _cells(line)
     return (
         f"{site}: {standing}, round {number} ({share(line.fraction)}), loss {loss}, held out {held_out}, "
-        f"{speed} samples/s, waiting {waiting}, sent {sent}, received {received}, left {left}"
+        f"{speed} samples/s, MFU {used}, waiting {waiting}, sent {sent}, received {received}, left {left}"
     )
 
 
@@ -164,6 +167,7 @@ def _cells(line: Row) -> tuple[str, ...]:
         _DASH if line.loss is None else f"{line.loss:.4f}",
         _DASH if line.quality is None else f"{quality(*line.quality)} {metric_name(line.quality[0])}",
         _DASH if line.samples_per_s is None else f"{line.samples_per_s:,.4g}",
+        _DASH if line.mfu is None else share(line.mfu),
         _DASH if line.wait_share is None else share(line.wait_share),
         size(line.bytes_sent),
         size(line.bytes_received),
@@ -174,6 +178,8 @@ def _cells(line: Row) -> tuple[str, ...]:
 
 def _after_step(known: Progress, event: StepEvent, before: StepEvent | None) -> Progress:
     """Speed by the clock between two steps; of steps made alone only some are told, so steps are counted by number."""
+    if event.mfu is not None:
+        known = replace(known, mfu=known.mfu.after(event.mfu, event.seconds))
     if before is None or event.step <= before.step or event.t <= before.t:
         return replace(known, step=event)
     seconds, steps = event.t - before.t, event.step - before.step

@@ -5,9 +5,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.workloads.report.runs import small_plan
+from workloads.planning.compute import sample_flops
+from workloads.planning.recognise import architecture
 from workloads.spec.recipe import load_recipe
 from workloads.trainer.watching.pacing import Pacing
-from workloads.trainer.watching.rates import Smoothed, mfu, tokens_a_sample, training_flops
+from workloads.trainer.watching.rates import Smoothed, flops_a_sample, mfu, tokens_a_sample, training_flops
 
 
 def test_mfu_is_what_the_model_needs_of_what_the_hardware_can_do():
@@ -18,6 +20,19 @@ def test_mfu_is_what_the_model_needs_of_what_the_hardware_can_do():
 def test_mfu_of_hardware_that_can_do_nothing_is_refused():
     with pytest.raises(ValueError, match="peak_flops is 0"):
         mfu(1.0, 1.0, 0.0)
+
+
+def test_flops_of_a_sample_are_the_planner_s_for_a_model_that_it_knows():
+    recipe = load_recipe("language")
+    known = flops_a_sample(recipe, 1)
+    assert known == sample_flops(architecture(recipe))
+    assert known > training_flops(3_000_000, recipe.data.context)  # 6 a parameter and token, and attention
+
+
+def test_of_another_model_they_follow_from_its_parameters_where_it_reads_text():
+    recipe = load_recipe("language", {"model.config.model_type": "mamba"})
+    assert flops_a_sample(recipe, 1000) == training_flops(1000, recipe.data.context)
+    assert flops_a_sample(load_recipe("vision", {"model.config.model_type": "resnet"}), 1000) is None
 
 
 def test_only_text_has_tokens():

@@ -85,6 +85,14 @@ def test_silence_is_said_and_ends_with_the_run():
     assert row_of(merged(3, 100.0), now=9e9).eta_s == 0.0
 
 
+def test_model_flops_utilisation_is_shown_where_the_steps_tell_it():
+    line = row_of(step(1, 0.0, mfu=0.3), step(2, 1.0, mfu=0.3), now=1.0)
+
+    assert line.mfu == pytest.approx(0.3)
+    assert "MFU 30%" in plain(line)
+    assert row_of(step(1, 0.0)).mfu is None
+
+
 def test_the_screen_has_a_line_a_site_and_the_newest_notes():
     lines = (row_of(step(1, 0.0), step(4, 3.0), merged(1, 4.0), now=4.0), replace(row_of(), site="os-1"))
     notes = [NoteEvent(t=float(t), site="os-1", text=f"note {t}") for t in range(NOTES_SHOWN + 2)]
@@ -99,6 +107,7 @@ def test_the_screen_has_a_line_a_site_and_the_newest_notes():
         "50.0%",
         "accuracy",
         "10",
+        "-",
         "25%",
         "1",
         "kB",
@@ -117,7 +126,7 @@ def test_a_plain_line_says_the_same():
 
     assert plain(line) == (
         "aws-1: training, 1 frames refused, round 2/3 (50%), loss 0.1250, held out 50.0% accuracy, 10 samples/s, "
-        "waiting 25%, sent 1 kB, received 2 kB, left 8 s"
+        "MFU -, waiting 25%, sent 1 kB, received 2 kB, left 8 s"
     )
 
 

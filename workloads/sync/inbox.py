@@ -1,116 +1,16 @@
-"""Frames at rest: a site's own, kept until every peer has them, and its peers', kept until they are merged."""
+"""The peers' frames at rest, kept until they are merged, and some for longer: for others that lack them."""
 
-import math
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from workloads.sync.council import View, cohort_of, first_views, next_turn_of
 from workloads.sync.frame import Frame
+from workloads.sync.spool import Spool
 
-RETAINED_ROUNDS = 3  # own frames kept although all peers have them: a peer may restart up to two checkpoints behind
 _ROUNDS_AHEAD = 2  # a peer cannot have published more than this without hearing from here
 # A site may be ahead of another by the turns of a round: each waits for the other's frame, at most one a fragment.
 _RELAYED_ROUNDS = 2
-
-
-class GoneError(Exception):
-    """A frame is not kept any more, or none is."""
-
-
-class Outbox:
-    """A site's own frames. Safe for any number of threads."""
-
-    def __init__(self, peers: Iterable[str], fragments: int = 1) -> None:
-        self._changed = threading.Condition()
-        self._fragments = fragments
-        self._frames: dict[int, Frame] = {}  # by turn
-        self._acknowledged = dict.fromkeys(peers, 0)  # newest turn whose frame a peer has, with all before it
-        self._closed = False
-
-    def publish(self, *frames: Frame) -> None:
-        """Offer `frames`, all at once, in place of earlier ones of their turns; drop what nobody can need any more."""
-        with self._changed:
-            self._frames |= {frame.turn: frame for frame in frames}
-            self._drop()
-            self._changed.notify_all()
-
-    def acknowledge(self, peer: str, turn: int) -> None:
-        """`peer` has the frames up to `turn`; fewer than before if it has restarted."""
-        with self._changed:
-            if peer in self._acknowledged:
-                self._acknowledged[peer] = turn
-                self._changed.notify_all()
-
-    def adopt(self, peers: dict[str, int]) -> None:
-        """Keep frames for `peers` alone; a new one has them up to the turn given."""
-        with self._changed:
-            self._acknowledged = {peer: self._acknowledged.get(peer, turn) for peer, turn in peers.items()}
-            self._drop()
-            self._changed.notify_all()
-
-    def promise(self, peer: str) -> tuple[int, ...] | None:
-        """Rounds after which a restarted `peer` can go on; their frames are kept until it acknowledges. None: no frame."""
-        with self._changed:
-            if not self._frames:
-                return None
-            oldest, newest = min(self._frames), max(self._frames)
-            if peer in self._acknowledged:
-                self._acknowledged[peer] = oldest - 1
-            return tuple(range(math.ceil((oldest - 1) / self._fragments), newest // self._fragments + 1))
-
-    def wait_for(self, turn: int, timeout_s: float, is_wanted: Callable[[], bool]) -> Frame | None:
-        """The frame of `turn`; None: not there in time, or not wanted any more. Raises `GoneError`."""
-
-        def is_over() -> bool:
-            is_past = bool(self._frames) and turn < min(self._frames)
-            return self._closed or is_past or turn in self._frames or not is_wanted()
-
-        with self._changed:
-            self._changed.wait_for(is_over, timeout_s)
-            if self._closed:
-                raise GoneError("the site is closing")
-            if self._frames and turn < min(self._frames):
-                raise GoneError(f"turn {turn} is not kept; oldest is {min(self._frames)}")
-            return self._frames.get(turn)
-
-    def wait_delivered(self, timeout_s: float | None) -> bool:
-        """Whether every peer has every frame, within `timeout_s` (None: however long it takes)."""
-
-        def is_delivered() -> bool:
-            return self._closed or min(self._acknowledged.values(), default=newest) >= newest
-
-        with self._changed:
-            newest = max(self._frames, default=0)
-            return self._changed.wait_for(is_delivered, timeout_s) and not self._closed
-
-    def frames(self) -> tuple[Frame, ...]:
-        """What is kept, oldest first."""
-        with self._changed:
-            return tuple(self._frames[turn] for turn in sorted(self._frames))
-
-    def clear(self) -> None:
-        """Drop everything: it grew from a state that was given up."""
-        with self._changed:
-            self._frames.clear()
-            self._changed.notify_all()
-
-    def wake(self) -> None:
-        """Let everyone who waits look again."""
-        with self._changed:
-            self._changed.notify_all()
-
-    def close(self) -> None:
-        """End all waiting, now and later."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-
-    def _drop(self) -> None:
-        border = max(self._frames, default=0) - RETAINED_ROUNDS * self._fragments
-        kept_from = min([border, *self._acknowledged.values()]) + 1
-        for turn in [turn for turn in self._frames if turn < kept_from]:
-            del self._frames[turn]
 
 
 class Inbox:
@@ -119,14 +19,21 @@ class Inbox:
     Whose frames a turn needs is said by the views. Safe for any number of threads.
     """
 
-    def __init__(self, site: str, peers: Iterable[str], fragments: int = 1, part: int = 0) -> None:
+    def __init__(
+        self,
+        site: str,
+        peers: Iterable[str],
+        fragments: int = 1,
+        part: int = 0,
+        spools: Mapping[str, Spool] | None = None,
+    ) -> None:
         self._changed = threading.Condition()
         self._site = site
         self._part = part
         self._ahead = _ROUNDS_AHEAD * fragments
         self._relayed = _RELAYED_ROUNDS * fragments
         self._frames: dict[str, dict[int, Frame]] = {peer: {} for peer in peers}
-        self._merged: dict[str, dict[int, Frame]] = {peer: {} for peer in self._frames}
+        self._merged = {peer: (spools or {}).get(peer) or Spool(None) for peer in self._frames}
         self._views = first_views([site, *self._frames], part + 1)
         self._next = 1  # oldest turn that is not merged
         self._begun = 0
@@ -202,7 +109,7 @@ class Inbox:
         """Whether every frame from `turn` on of a site that takes part no more can be passed on."""
         with self._changed:
             return all(
-                number in self._frames[site] or number in self._merged[site]
+                number in self._frames[site] or number in self._merged[site].turns
                 for number in range(turn, self._views[-1].from_turns[self._part])
                 for site in set(self._others(number)) - set(self._views[-1].sites)
             )
@@ -210,14 +117,16 @@ class Inbox:
     def discard(self, turn: int) -> None:
         """Drop frames of turns up to `turn`: they are merged."""
         with self._changed:
-            for peer, frames in self._frames.items():
-                for number in [number for number in frames if number <= turn]:
-                    self._merged[peer][number] = frames.pop(number)
             # Of two sites nobody else can lack a frame.
             oldest = turn - self._relayed + 1 if len(self._frames) > 1 else turn + 1
+            for peer, frames in self._frames.items():
+                for number in [number for number in frames if number <= turn]:
+                    frame = frames.pop(number)
+                    if number >= oldest:
+                        self._merged[peer].put(frame)
             for kept in self._merged.values():
-                for number in [number for number in kept if number < oldest]:
-                    del kept[number]
+                for number in [number for number in kept.turns if number < oldest]:
+                    kept.drop(number)
             self._next = max(self._next, turn + 1)
             self._waiting_since = time.monotonic() if self._begun >= self._next else None
             self._changed.notify_all()
