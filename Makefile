@@ -20,7 +20,7 @@ export MYPY_CACHE_DIR := $(CURDIR)/.state/cache/mypy
 PYTEST := $(BIN)/python -m pytest -o cache_dir=.state/cache/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview plan watch refresh down diagram test lint format bench lock clean environment engine python
+.PHONY: help up preview review preflight plan watch refresh down diagram test lint format bench lock clean environment engine python
 .DELETE_ON_ERROR:
 
 help: ## Print this list
@@ -33,6 +33,12 @@ up: environment ## Make what the stack declares (STACK=local, RECIPE=language, S
 
 preview: environment ## Show what `make up` would do (the same choices)
 	@$(BIN)/isthmus preview $(CHOSEN)
+
+review: environment ## Show what a change does, lost state first, with policy and cost (STACK=dev)
+	@$(BIN)/isthmus review $(CHOSEN)
+
+preflight: environment ## Check all that can be known before money is spent (STACK=dev)
+	@$(BIN)/isthmus preflight --stack $(STACK) $(if $(SET),--set "$(SET)")
 
 refresh: environment ## Look at what is really there (STACK=local)
 	@$(BIN)/isthmus refresh --stack $(STACK)
@@ -62,11 +68,11 @@ lint: environment ## Check style, types and lock files
 format: environment ## Put the code into the one style
 	@$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-bench: environment engine ## Measure; asserts nothing (BENCH=round; BENCH=wan takes an hour and root, BENCH_ARGS=--quick a minute)
+bench: environment engine ## Measure; asserts nothing (BENCH=round; BENCH=wan takes 45 minutes and root, BENCH_ARGS=--quick one, --plan says what)
 	@if [ -d "tests/bench/$(BENCH)" ] && [ -n "$(BENCH)" ]; then \
 	    $(BIN)/python -m tests.bench.$(BENCH) $(BENCH_ARGS); \
 	elif ls tests/bench/bench_$(or $(BENCH),*).py >/dev/null 2>&1; then \
-	    $(PYTEST) tests/bench -s -o python_files='bench_$(or $(BENCH),*).py' $(PYTEST_ARGS); \
+	    $(PYTEST) tests/bench -s -o python_files='bench_$(or $(BENCH),*).py' $(PYTEST_ARGS) $(BENCH_ARGS); \
 	else \
 	    echo 'error: no benchmark $(BENCH); there are $(BENCHES)' >&2; exit 2; \
 	fi

@@ -89,6 +89,7 @@ def better(one: Calibration, other: Calibration) -> Calibration:
     """The figures of the calmer moment."""
     return Calibration(
         flops=max(one.flops, other.flops),
+        peak_flops=max(one.peak_flops, other.peak_flops),
         bf16_flops=max(one.bf16_flops, other.bf16_flops),
         copy_bytes_s=max(one.copy_bytes_s, other.copy_bytes_s),
         operation_s=min(one.operation_s, other.operation_s),

@@ -34,11 +34,25 @@ class Method(Frozen):
     period: int = 1  # H: inner steps between two merges
     overlap_steps: int = 0  # tau
     bits: Bits = 32
+    fragments: int = 1
+    outer_lr: float | None = None  # of `isthmus`, as is the momentum; None: what its planner takes for so many rounds
+    outer_momentum: float | None = None
 
     @property
     def is_lock_step(self) -> bool:
         """Whether no site can be more than one step ahead of the other."""
         return self.period == 1
+
+    @property
+    def setting(self) -> str:
+        """In a few words, what tells two measurements of a method apart."""
+        if self.is_lock_step:
+            return "every step"
+        if self.kind != "isthmus":
+            return f"H={self.period}"
+        words = f"H={self.period} int{self.bits} tau={self.overlap_steps} F={self.fragments}"
+        given = (("lr", self.outer_lr), ("momentum", self.outer_momentum))
+        return " ".join([words, *(f"{name}={value:g}" for name, value in given if value is not None)])
 
 
 class Job(Frozen):

@@ -1,7 +1,10 @@
-"""Figures of a run, and what is worked out from them. Pure."""
+"""Figures of a row, and what is worked out from several. Pure."""
 
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import TypeVar
+
+from pydantic import AwareDatetime
 
 from tests.bench.wan.jobs import Job, Look, Outcome
 from tests.bench.wan.menu import DDP, NO_LINK
@@ -9,11 +12,33 @@ from workloads.spec.base import Frozen
 from workloads.spec.errors import UserError
 
 
-class SpeedRow(Frozen):
-    """One method on one link. Rates hold for where the method runs as it will go on, over whole periods."""
+class Circumstances(Frozen):
+    """When a row was measured, and beside what."""
+
+    run: str  # of the benchmark: rows of one run were measured one after another
+    begun: AwareDatetime
+    ended: AwareDatetime
+    load_before: float  # the machine's, in the minute before
+    load_after: float  # in the last minute: near 2 with nothing else going on, a thread a site
+
+
+class Row(Frozen):
+    """One method on one link, or for one."""
 
     link: str
     method: str
+    setting: str
+    circumstances: Circumstances
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What it replaces another row of its stage by."""
+        return self.link, self.method, self.setting
+
+
+class SpeedRow(Row):
+    """Rates hold for where the method runs as it will go on, over whole periods."""
+
     parameters: int
     steps: int
     measured_steps: int
@@ -22,7 +47,6 @@ class SpeedRow(Frozen):
     peak_mb: float  # resident, of one site
     extra_mb: float  # of those, beyond the libraries and the model itself
     looks: tuple[Look, ...]
-    machine_load: float  # in the minute before
 
 
 class Comparison(Frozen):
@@ -30,6 +54,7 @@ class Comparison(Frozen):
 
     link: str
     method: str
+    setting: str
     of_no_link: float | None  # steps a second
     target_loss: float | None  # what DDP comes to in its time
     time_to_loss_s: float | None  # None: not within its run, or not looked at
@@ -37,19 +62,18 @@ class Comparison(Frozen):
     loss_at_common_step: float | None
 
 
-class LossRow(Frozen):
-    """One method after as many samples as the others."""
+class LossRow(Row):
+    """A method after as many samples as the others. `link` is the one that it is set for, `-` where none matters."""
 
-    method: str
     steps: int
     loss: float
+    outer: str  # settings of the first and the last round; `-` where there are none
     looks: tuple[Look, ...]
     seconds: float
     peak_mb: float
-    machine_load: float
 
 
-def speed_row(job: Job, link: str, outcomes: tuple[Outcome, Outcome], load: float) -> SpeedRow:
+def speed_row(job: Job, link: str, outcomes: tuple[Outcome, Outcome], circumstances: Circumstances) -> SpeedRow:
     """The figures of a job.
 
     Raises:
@@ -57,7 +81,7 @@ def speed_row(job: Job, link: str, outcomes: tuple[Outcome, Outcome], load: floa
     """
     first = outcomes[0]
     # the last merge of a run has no training to hide behind
-    marks = first.marks[:-1] if job.method.overlap_steps else first.marks
+    marks = first.marks[:-1] if job.method.kind == "isthmus" else first.marks
     if len(marks) < 2:
         raise UserError(f"{job.method.name} on {link}: {len(marks)} merges are too few to measure; raise its limit")
     steps = marks[-1].step - marks[0].step
@@ -65,6 +89,8 @@ def speed_row(job: Job, link: str, outcomes: tuple[Outcome, Outcome], load: floa
     return SpeedRow(
         link=link,
         method=job.method.name,
+        setting=job.method.setting,
+        circumstances=circumstances,
         parameters=first.parameters,
         steps=first.steps,
         measured_steps=steps,
@@ -73,27 +99,42 @@ def speed_row(job: Job, link: str, outcomes: tuple[Outcome, Outcome], load: floa
         peak_mb=max(outcome.peak_bytes for outcome in outcomes) / 1e6,
         extra_mb=max(outcome.peak_bytes - outcome.start_bytes for outcome in outcomes) / 1e6,
         looks=all_looks(outcomes),
-        machine_load=load,
     )
 
 
-def loss_row(label: str, outcomes: tuple[Outcome, Outcome], load: float) -> LossRow:
+def loss_row(
+    job: Job, link: str, name: str, outer: str, outcomes: tuple[Outcome, Outcome], circumstances: Circumstances
+) -> LossRow:
     """The figures of a job."""
     looks = all_looks(outcomes)
     return LossRow(
-        method=label,
+        link=link,
+        method=name,
+        setting=job.method.setting,
+        circumstances=circumstances,
         steps=outcomes[0].steps,
         loss=looks[-1].loss,
+        outer=outer,
         looks=looks,
         seconds=outcomes[0].seconds,
         peak_mb=max(outcome.peak_bytes for outcome in outcomes) / 1e6,
-        machine_load=load,
     )
 
 
 def compare(rows: Sequence[SpeedRow]) -> list[Comparison]:
     """Every row beside those of its link."""
-    return [_beside(row, [other for other in rows if other.link == row.link]) for row in rows]
+    return [_beside(row, newest([other for other in rows if other.link == row.link])) for row in rows]
+
+
+Kind = TypeVar("Kind", bound=Row)
+
+
+def newest(rows: Sequence[Kind]) -> list[Kind]:
+    """One row for each method and link: of those with several settings, the one that was measured last."""
+    by_method: dict[tuple[str, str], Kind] = {}
+    for row in sorted(rows, key=lambda row: row.circumstances.ended):
+        by_method[row.link, row.method] = row
+    return [row for row in rows if row is by_method[row.link, row.method]]
 
 
 def _beside(row: SpeedRow, rows: Sequence[SpeedRow]) -> Comparison:
@@ -105,6 +146,7 @@ def _beside(row: SpeedRow, rows: Sequence[SpeedRow]) -> Comparison:
     return Comparison(
         link=row.link,
         method=row.method,
+        setting=row.setting,
         of_no_link=row.steps_per_s / plain.steps_per_s if plain else None,
         target_loss=target,
         time_to_loss_s=None if target is None else time_to(target, row.looks),

@@ -1,96 +1,91 @@
 """The two stages: speed over emulated links, and loss after as many samples without one."""
 
+import datetime as dt
 import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from tests.bench.wan.jobs import SITES, Job, Method, Task
+from tests.bench.wan.jobs import SITES, Job, Outcome
 from tests.bench.wan.link import ADDRESSES, DEVICE, Link, link
-from tests.bench.wan.menu import NO_LINK, Contestant, Length, Trial
-from tests.bench.wan.results import LossRow, SpeedRow, loss_row, speed_row
+from tests.bench.wan.menu import NO_LINK, Item
+from tests.bench.wan.product import plan_of
+from tests.bench.wan.results import Circumstances, LossRow, SpeedRow, loss_row, speed_row
 from tests.bench.wan.running import run
 from tests.kit.authority import Authority
 from tests.kit.ports import free_ports
-from workloads.spec.base import Credentials
-from workloads.spec.errors import UserError
 
-Say = Callable[[str], None]
 _LOOPBACK = ("127.0.0.1", "127.0.0.1")
 _LOOKS = 8
 
 
-def speed_stage(
-    folder: Path, program: Path, trials: Iterable[Trial], methods: Sequence[Method], *, task: Task, say: Say
-) -> Iterator[SpeedRow]:
-    """Every method on every link, and without one beside each, the machine being what it is at that time."""
-    authority = Authority(folder / "authority")
-    credentials = (
-        authority.issue(SITES[0], address=ADDRESSES[0]),
-        authority.issue(SITES[1], address=ADDRESSES[1]),
+def measure(item: Item, folder: Path, run_name: str, program: Callable[[], Path]) -> SpeedRow | LossRow:
+    """The row of `item`. `program` gives the link's emulator, if there is to be a link; `folder` is left empty.
+
+    Raises:
+        UserError: a site ended early, or the row was too short for a rate.
+    """
+    if item.stage == "loss" or item.method == NO_LINK:
+        row = _watched(item, _job(item, folder / "job", None), ((), ()), run_name)
+    elif item.link is None:
+        raise TypeError(f"{item.name} of the stage {item.stage} has no link")
+    else:
+        with link(program(), item.link, folder) as there:
+            prefixes = (there.inside(0), there.inside(1))
+            row = _watched(item, _job(item, folder / "job", there), prefixes, run_name)
+    shutil.rmtree(folder)
+    return row
+
+
+def _watched(item: Item, job: Job, prefixes: tuple[list[str] | tuple[()], ...], run_name: str) -> SpeedRow | LossRow:
+    begun, load = dt.datetime.now(dt.UTC), os.getloadavg()[0]
+    outcomes = run(job, prefixes)
+    circumstances = Circumstances(
+        run=run_name,
+        begun=begun.replace(microsecond=0),
+        ended=dt.datetime.now(dt.UTC).replace(microsecond=0),
+        load_before=load,
+        load_after=os.getloadavg()[0],
     )
-    for number, trial in enumerate(trials):
-        place = folder / f"link-{number}"
-        place.mkdir()
-        with link(program, trial.link, place) as there:
-            for index, method in enumerate((NO_LINK, *methods)):
-                job = _speed_job(place / f"job-{index}", task, method, trial.length, there, credentials)
-                load = os.getloadavg()[0]
-                try:
-                    outcomes = run(job, (there.inside(0), there.inside(1)) if job.counters else ((), ()))
-                    row = speed_row(job, str(trial.link), outcomes, load)
-                except UserError as error:  # the others are worth knowing all the same
-                    say(f"{trial.link}: FAILED: {error}")
-                    continue
-                shutil.rmtree(job.folder)
-                say(f"{row.link}: {row.method}: {row.steps_per_s:.3f} steps/s over {row.measured_steps} steps")
-                yield row
+    return _row(item, job, outcomes, circumstances)
 
 
-def loss_stage(folder: Path, contestants: Iterable[Contestant], *, task: Task, say: Say) -> Iterator[LossRow]:
-    """Every contestant for all of the schedule's steps; each round is exactly as long as planned, links being no matter."""
-    for index, contestant in enumerate(contestants):
-        job = Job(
-            folder=folder / f"loss-{index}",
-            task=Task.model_validate({**task.model_dump(), "optimizer": contestant.optimizer, "lr": contestant.lr}),
-            method=contestant.method,
-            steps=task.steps,
-            limit_s=None,
-            snapshot_every=max(1, task.steps // _LOOKS),
-            hosts=_LOOPBACK,
-            ports=_ports(),
-            device="lo",
-            counters=None,
-            credentials=None,
+def _row(item: Item, job: Job, outcomes: tuple[Outcome, Outcome], circumstances: Circumstances) -> SpeedRow | LossRow:
+    if item.stage == "speed":
+        return speed_row(job, str(item.link), outcomes, circumstances)
+    return loss_row(job, str(item.link or "-"), item.name, _outer(job), outcomes, circumstances)
+
+
+def _outer(job: Job) -> str:
+    """Outer settings of the first and the last round."""
+    if job.method.kind != "isthmus":
+        return "-"
+    rounds = plan_of(job).rounds
+    words = [f"{part.lr:g}/{part.momentum:g}" for part in (rounds[0], rounds[-1])]
+    return " to ".join(dict.fromkeys(words)) + f", {len(rounds)} rounds"
+
+
+def _job(item: Item, folder: Path, there: Link | None) -> Job:
+    """Without a link, each round is exactly as long as planned all the same."""
+    looks = item.length.look_steps if item.length else max(1, item.task.steps // _LOOKS)
+    credentials = None
+    if there is not None:
+        authority = Authority(folder.parent / "authority")
+        credentials = (
+            authority.issue(SITES[0], address=ADDRESSES[0]),
+            authority.issue(SITES[1], address=ADDRESSES[1]),
         )
-        load = os.getloadavg()[0]
-        try:
-            row = loss_row(contestant.label, run(job, ((), ())), load)
-        except UserError as error:
-            say(f"{contestant.label}: FAILED: {error}")
-            continue
-        shutil.rmtree(job.folder)
-        say(f"{row.method}: loss {row.loss:.4f} after {row.steps} steps, {row.seconds:.0f} s")
-        yield row
-
-
-def _speed_job(
-    folder: Path, task: Task, method: Method, length: Length, there: Link, credentials: tuple[Credentials, Credentials]
-) -> Job:
-    common = {
-        "folder": folder,
-        "task": task,
-        "method": method,
-        "steps": length.steps(method),
-        "limit_s": length.limit_s(method),
-        "snapshot_every": length.look_steps,
-        "ports": _ports(),
-    }
-    if method == NO_LINK:
-        return Job(**common, hosts=_LOOPBACK, device="lo", counters=None, credentials=None)
-    return Job(**common, hosts=ADDRESSES, device=DEVICE, counters=there.counters, credentials=credentials)
-
-
-def _ports() -> tuple[int, int, int, int]:
     store, lighthouse, first, second = free_ports(4)
-    return store, lighthouse, first, second
+    return Job(
+        folder=folder,
+        task=item.task,
+        method=item.method,
+        steps=item.steps,
+        limit_s=item.limit_s,
+        snapshot_every=looks,
+        hosts=ADDRESSES if there else _LOOPBACK,
+        ports=(store, lighthouse, first, second),
+        device=DEVICE if there else "lo",
+        counters=there.counters if there else None,
+        credentials=credentials,
+    )

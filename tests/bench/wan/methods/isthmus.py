@@ -9,15 +9,9 @@ from torch.optim import Optimizer
 
 from tests.bench.wan.jobs import SITES, Job
 from tests.bench.wan.methods.group import PATIENCE, flat
-from workloads.planning import plan_run
-from workloads.spec.facts import SiteFacts
-from workloads.spec.launch import LinkFacts
+from tests.bench.wan.product import plan_of
 from workloads.spec.plan import Plan
-from workloads.spec.recipe import load_recipe
 from workloads.sync import Exchange, Synchronizer
-
-_MEMORY_BYTES = 8 << 30
-_ANY_LINK = LinkFacts(rate_mbps=100, rtt_ms=30)  # what depends on the link is the method's to say, not the planner's
 
 
 class Isthmus:
@@ -74,24 +68,6 @@ class Isthmus:
             self._synchronizer.arrived(None)
             self._synchronizer.commit()
             self._synchronizer.merge(self._flat[where])
-
-
-def plan_of(job: Job) -> Plan:
-    """What the planner makes of the method: it chooses the outer steps, which follow from the number of rounds."""
-    recipe = load_recipe(
-        "language",
-        {
-            "train": {
-                "epochs": 1,
-                "steps_per_epoch": job.steps,
-                "rounds_per_epoch": None,
-                "inner": {"optimizer": job.task.optimizer, "batch": job.task.batch, "steps": job.method.period},
-                "outer": {"bits": job.method.bits, "overlap_steps": job.method.overlap_steps, "fragments": 1},
-            }
-        },
-    )
-    sites = [SiteFacts(name=name, workers=1, memory_bytes=_MEMORY_BYTES) for name in SITES]
-    return plan_run(recipe, sites, _ANY_LINK)
 
 
 def _due_steps(plan: Plan) -> tuple[int, ...]:
