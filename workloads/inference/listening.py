@@ -9,13 +9,15 @@ from workloads.spec.errors import UserError
 BACKLOG = 512
 
 
-def listen(endpoint: Endpoint, credentials: Credentials | None = None) -> socket.socket:
-    """A listening TCP socket.
+def listen(
+    endpoint: Endpoint, credentials: Credentials | None = None, *, tells_health_alone: bool = False
+) -> socket.socket:
+    """A listening TCP socket. One that `tells_health_alone` may be off loopback in plain text.
 
     Raises:
         UserError: the address is taken, is not this machine's, or is off loopback without credentials.
     """
-    if credentials is None and not _is_loopback(endpoint.host):
+    if credentials is None and not tells_health_alone and not _is_loopback(endpoint.host):
         raise UserError(f"{endpoint}: plain text is served on loopback only; give credentials, or listen on 127.0.0.1")
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

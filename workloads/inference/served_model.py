@@ -40,13 +40,13 @@ class ServedModel:
     """
 
     def __init__(self, launch: ServeLaunch) -> None:
-        verify_signature(launch.model, launch.public_key)
+        verify_signature(launch.model, launch.public_key, *launch.further_keys)
         manifest = ArtifactManifest.load(launch.model / MANIFEST)
         manifest.verify(launch.model)
         if manifest.recipe != launch.recipe.name:
             raise UserError(f"{launch.model} is of recipe {manifest.recipe!r}, not {launch.recipe.name!r}; serve that")
         self.name = launch.recipe.name
-        self.version = launch.version
+        self.version = launch.version or ""
         self.max_batch = launch.recipe.serve.max_batch
         self._session = open_session(launch.model / GRAPH, launch.threads)
         self._predict = predictor(self._session)

@@ -15,6 +15,7 @@ from workloads.inference.listening import listen
 from workloads.inference.open_inference import OpenInference
 from workloads.inference.requests import RequestError
 from workloads.inference.served_model import ServedModel
+from workloads.inference.watching import watched
 from workloads.spec.errors import UserError
 from workloads.spec.launch import ServeLaunch
 from workloads.spec.recipe import TransformersModel
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from starlette.routing import Route
+    from starlette.types import ASGIApp
 
 DRAIN_S = 30  # for requests in flight when the replica is told to stop
 CLIENT_CLOSED_REQUEST = 499
@@ -35,15 +37,17 @@ def serve(launch: ServeLaunch) -> None:
     Raises:
         UserError: the model is not the one that was signed, the credentials cannot be read, or the port is in use.
     """
-    app = build_app(launch, ServedModel(launch))
+    app = watched(build_app(launch, ServedModel(launch)), launch)
     config = _server_config(launch, app)
-    socket = listen(launch.listen, launch.credentials)
+    sockets = [listen(launch.listen, launch.credentials)]
+    if launch.health is not None:
+        sockets.append(listen(launch.health, tells_health_alone=True))
     scheme = "http" if launch.credentials is None else "https"
     print(  # noqa: T201 - the interface of a command
         f"{launch.site}: {launch.recipe.name} version {launch.version} on {scheme}://{launch.listen}", flush=True
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # uvicorn drains, then raises the signal again
-    uvicorn.Server(config).run(sockets=[socket])
+    uvicorn.Server(config).run(sockets=sockets)
 
 
 def build_app(launch: ServeLaunch, model: ServedModel) -> Starlette:
@@ -70,7 +74,7 @@ def build_app(launch: ServeLaunch, model: ServedModel) -> Starlette:
     )
 
 
-def _server_config(launch: ServeLaunch, app: Starlette) -> uvicorn.Config:
+def _server_config(launch: ServeLaunch, app: "ASGIApp") -> uvicorn.Config:
     tls: dict[str, Any] = {}
     if launch.credentials is not None:
         tls = {

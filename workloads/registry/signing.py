@@ -42,12 +42,23 @@ def sign(folder: Path, private_key: Path) -> None:
         verify_signature(folder, public_key)
 
 
-def verify_signature(folder: Path, public_key: Path) -> None:
+def verify_signature(folder: Path, public_key: Path, *further_keys: Path) -> None:
     """Check `folder/model.sig` against an EC public key (PEM) and every file below `folder` against the signature.
+
+    With `further_keys` any one of the keys will do.
 
     Raises:
         UserError: naming the folder and the first file that is missing, extra or changed, or what is wrong with the key.
     """
+    try:
+        _verify(folder, public_key)
+    except UserError:
+        if not further_keys:
+            raise
+        verify_signature(folder, *further_keys)
+
+
+def _verify(folder: Path, public_key: Path) -> None:
     signature = folder / SIGNATURE
     if not signature.is_file():
         raise UserError(f"{signature}: no such file, so the model is not trusted; sign it by registering it")

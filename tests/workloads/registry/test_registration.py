@@ -203,3 +203,23 @@ def test_second_registry_on_the_same_port_says_so(registry: str, tmp_path: Path)
     assert ended.returncode == 2
     assert ended.stderr.count("\n") == 1
     assert f"127.0.0.1:{port}" in ended.stderr
+
+
+def test_a_server_on_a_database_of_its_own_brings_its_schema_up_to_date(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", f"sqlite:///{tmp_path / 'registry.db'}")
+    port = free_port()
+    arguments = ("--port", str(port), "--artifacts", str(tmp_path / "artifacts"))
+    for _ in ("empty", "there"):
+        with running_module("workloads.registry.server", *arguments, log=tmp_path / "log"):
+            client = f"http://127.0.0.1:{port}/api/2.0/mlflow/experiments/search"
+            answer = httpx.post(client, json={"max_results": 5}, timeout=60)
+    assert [experiment["name"] for experiment in answer.json()["experiments"]] == ["Default"]
+
+
+def test_a_server_without_a_database_that_answers_is_one_clear_line(tmp_path: Path, monkeypatch) -> None:
+    arguments = ("--port", str(free_port()), "--artifacts", str(tmp_path))
+    ended = run_module("workloads.registry.server", *arguments)
+    assert ended.returncode == 2
+    assert ended.stderr == (
+        "error: --artifacts goes with a database, and MLFLOW_BACKEND_STORE_URI is not set; set it, or give --folder\n"
+    )
