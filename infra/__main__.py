@@ -1,8 +1,9 @@
 """The Pulumi program: load the stack's settings, compose the platform, export what came of it."""
 
+from typing import Any
+
 import pulumi
 
-from infra.platform_graph import build
 from infra.settings import ROOT, Settings
 from workloads.spec.errors import UserError
 
@@ -12,11 +13,22 @@ def main() -> None:
     stack = pulumi.get_stack()
     values = pulumi.runtime.config.get_config_env()
     try:
-        exports = build(Settings.from_engine(values, stack), ROOT, f"{pulumi.get_project()}-{stack}")
+        exports = _build(Settings.from_engine(values, stack), stack)
     except UserError as error:
         raise pulumi.RunError(str(error)) from None
     for name, value in exports.items():
         pulumi.export(name, value)
+
+
+def _build(settings: Settings, stack: str) -> dict[str, Any]:
+    """Each graph is imported where it is needed: the clouds' SDKs take seconds, and a local stack does without."""
+    if settings.cloud is not None:
+        from infra.cloud_graph import build_cloud  # noqa: PLC0415
+
+        return build_cloud(settings, stack)
+    from infra.platform_graph import build  # noqa: PLC0415
+
+    return build(settings, ROOT, f"{pulumi.get_project()}-{stack}")
 
 
 main()

@@ -1,16 +1,15 @@
-"""What components give to each other: frozen dataclasses of outputs, the same for every kind of site."""
+"""What the components of the local platform give to each other: frozen dataclasses of outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pulumi
 
 from infra.settings import SiteSettings
 from workloads.spec.base import Credentials, Endpoint
 from workloads.spec.facts import SiteFacts
-from workloads.spec.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -105,43 +104,3 @@ class ServiceContract:
     """The way in, one a site."""
 
     endpoints: Mapping[str, pulumi.Output[str]]
-
-
-class PlatformKit(Protocol):
-    """Everything that a kind of site must supply. `platform_graph` wires these verbs and knows nothing of their insides."""
-
-    def authority(self) -> TrustContract: ...
-    def site(self, settings: SiteSettings) -> SiteContract: ...
-    def data(self, site: SiteContract, recipe: Recipe) -> DataContract: ...
-    def link(self, sites: Mapping[str, SiteContract]) -> LinkContract: ...
-    def train(
-        self,
-        recipe: Recipe,
-        sites: Mapping[str, SiteContract],
-        data: Mapping[str, DataContract],
-        link: LinkContract,
-        trust: TrustContract,
-        registry: RegistryContract,
-    ) -> RunContract: ...
-    def compress(self, recipe: Recipe, run: RunContract, data: Mapping[str, DataContract]) -> CompressedContract: ...
-    def registry(self) -> RegistryContract: ...
-    def register(
-        self,
-        recipe: Recipe,
-        run: RunContract,
-        model: CompressedContract,
-        registry: RegistryContract,
-        trust: TrustContract,
-    ) -> VersionContract: ...
-    def serve(
-        self,
-        recipe: Recipe,
-        model: CompressedContract,
-        version: VersionContract,
-        sites: Mapping[str, SiteContract],
-        link: LinkContract,
-        trust: TrustContract,
-    ) -> ServiceContract: ...
-    def report(
-        self, run: RunContract, model: CompressedContract, version: VersionContract, picture: pulumi.Output[str]
-    ) -> pulumi.Output[str]: ...

@@ -1,46 +1,30 @@
-"""The wiring of the platform: reads from top to bottom like its picture."""
+"""The wiring of the local platform: reads from top to bottom like its picture."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pulumi
 
-from infra.contracts import PlatformKit
 from infra.local.kit import LocalKit
 from infra.operations.diagram import draw
 from infra.picture import picture
 from infra.planned import plan_figures
 from infra.providers import LocalProvider
+from infra.scope import Platform
 from infra.settings import Settings
-from workloads.spec.errors import UserError
 from workloads.spec.facts import SiteFacts
 from workloads.spec.recipe import load_recipe
 
 
-class Platform(pulumi.ComponentResource):
-    """The root of everything. Providers come down from here."""
-
-    def __init__(self, name: str, providers: dict[str, pulumi.ProviderResource]) -> None:
-        super().__init__("isthmus:platform:Platform", name, None, pulumi.ResourceOptions(providers=providers))
-
-
-def _local(settings: Settings, root: Path, name: str) -> tuple[Platform, PlatformKit]:
-    platform = Platform(name, {"isthmus": LocalProvider("local")})
-    return platform, LocalKit(settings, root, platform)
-
-
-_KITS: dict[str, Callable[[Settings, Path, str], tuple[Platform, PlatformKit]]] = {"local": _local}
-
-
 def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
-    """Declare the platform `name` and give what the stack exports.
+    """Declare the platform `name`, whose sites are all on this machine, and give what the stack exports.
 
     Raises:
-        UserError: the recipe does not fit, or no kit builds the sites' kind.
+        UserError: the recipe does not fit.
     """
     recipe = load_recipe(settings.training.recipe, settings.training.overrides)
-    platform, kit = _KITS[_kind(settings)](settings, root, name)
+    platform = Platform(name, {"isthmus": LocalProvider("local")})
+    kit = LocalKit(settings, root, platform)
 
     trust = kit.authority()
     sites = {site.name: kit.site(site) for site in settings.sites}
@@ -79,14 +63,3 @@ def build(settings: Settings, root: Path, name: str) -> dict[str, Any]:
 
 def _values(facts: SiteFacts) -> dict[str, Any]:
     return facts.model_dump(mode="json")
-
-
-def _kind(settings: Settings) -> str:
-    kinds = {site.kind for site in settings.sites}
-    unbuilt = sorted(kinds - _KITS.keys())
-    if unbuilt or len(kinds) != 1:
-        raise UserError(
-            f"sites of kinds {sorted(kinds)} cannot be built together; this version builds stacks whose sites are all "
-            f"{' or all '.join(_KITS)}"
-        )
-    return kinds.pop()

@@ -15,7 +15,9 @@ _PLUGINS: Mapping[SiteKind, tuple[str, ...]] = {
 
 def plugins_of(settings: Settings) -> tuple[str, ...]:
     """Names of the cloud plugins that the engine needs for a stack, none for a local one."""
-    return tuple(sorted({name for site in settings.sites for name in _PLUGINS[site.kind]}))
+    of_sites = {name for site in settings.sites for name in _PLUGINS[site.kind]}
+    builds = settings.cloud is not None and settings.cloud.images.to_build
+    return tuple(sorted({*of_sites, *(("docker-build",) if builds else ())}))
 
 
 class LocalProvider(pulumi.ProviderResource):

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
+from pydantic import Field, JsonValue, ValidationError, model_validator
 
+from infra.cloud_settings import AwsSettings, CloudSettings, OpenStackSettings, Setting
 from infra.fields import Bandwidth, BasePort, RoundTripMs, Workers
 from workloads.spec.base import Name, SiteName
 from workloads.spec.errors import UserError, explain
@@ -17,20 +18,28 @@ ROOT = Path(__file__).resolve().parent.parent
 SiteKind = Literal["local", "aws", "openstack"]
 
 
-class _Setting(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class SiteSettings(_Setting):
+class SiteSettings(Setting):
     """One site. A `local` site runs on this machine and may say which cloud it stands for in pictures and labels."""
 
     name: SiteName
     kind: SiteKind
     stands_for: Literal["aws", "openstack"] | None = None
-    workers: Workers = 1
+    workers: Workers = 1  # of a local site; a cloud's are counted from its GPUs
+    aws: AwsSettings | None = None
+    openstack: OpenStackSettings | None = None
+
+    @model_validator(mode="after")
+    def _values_fit_the_kind(self) -> Self:
+        for kind, values in (("aws", self.aws), ("openstack", self.openstack)):
+            if (self.kind == kind) != (values is not None):
+                raise ValueError(
+                    f"site {self.name} is of kind {self.kind} and {'lacks' if values is None else 'has'} values under "
+                    f"{kind}; {'add them' if values is None else f'remove them, or set kind: {kind}'}"
+                )
+        return self
 
 
-class LinkSettings(_Setting):
+class LinkSettings(Setting):
     """The link between two sites, each direction at `rate`."""
 
     between: tuple[SiteName, SiteName]
@@ -38,27 +47,27 @@ class LinkSettings(_Setting):
     rtt_ms: RoundTripMs
 
 
-class TrainingSettings(_Setting):
+class TrainingSettings(Setting):
     """What to train: a recipe, with dotted-key overrides such as `train.epochs: 3`."""
 
     recipe: str
-    overrides: dict[str, JsonValue] = {}
+    overrides: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class LocalSettings(_Setting):
+class LocalSettings(Setting):
     """Where sites of kind `local` live: a folder (relative to the project) and 400 loopback ports from `base_port`."""
 
     folder: Path
     base_port: BasePort
 
 
-class RegistrySettings(_Setting):
+class RegistrySettings(Setting):
     """The model registry. `alias` names the version that is served."""
 
     alias: Name = "champion"
 
 
-class Settings(_Setting):
+class Settings(Setting):
     """A whole stack."""
 
     sites: tuple[SiteSettings, ...] = Field(min_length=1)
@@ -66,6 +75,7 @@ class Settings(_Setting):
     training: TrainingSettings
     registry: RegistrySettings = RegistrySettings()
     local: LocalSettings | None = None
+    cloud: CloudSettings | None = None
 
     @model_validator(mode="after")
     def _sites_and_links_fit(self) -> Self:
@@ -87,7 +97,36 @@ class Settings(_Setting):
             raise ValueError(f"sites without a link: {', '.join(missing)}; add them under {PROJECT}:links")
         if any(site.kind == "local" for site in self.sites) and self.local is None:
             raise ValueError(f"sites of kind local need {PROJECT}:local with folder and base_port")
+        if self.cloud is not None or any(site.kind != "local" for site in self.sites):
+            kinds = sorted(site.kind for site in self.sites)
+            if kinds != ["aws", "openstack"]:
+                raise ValueError(f"sites of kinds {kinds}; a cloud stack has one of kind aws and one of kind openstack")
+            if self.cloud is None:
+                raise ValueError(f"sites of kinds {kinds} need {PROJECT}:cloud with owner, budget and serving")
         return self
+
+    @property
+    def aws_site(self) -> tuple[SiteSettings, AwsSettings]:
+        """The AWS site of a cloud stack. Raises `LookupError` for a local one."""
+        for site in self.sites:
+            if site.aws is not None:
+                return site, site.aws
+        raise LookupError("this stack has no site of kind aws")
+
+    @property
+    def openstack_site(self) -> tuple[SiteSettings, OpenStackSettings]:
+        """The OpenStack site of a cloud stack. Raises `LookupError` for a local one."""
+        for site in self.sites:
+            if site.openstack is not None:
+                return site, site.openstack
+        raise LookupError("this stack has no site of kind openstack")
+
+    @property
+    def of_cloud(self) -> CloudSettings:
+        """Values of a cloud stack. Raises `LookupError` for a local one."""
+        if self.cloud is None:
+            raise LookupError("this stack has no cloud")
+        return self.cloud
 
     @classmethod
     def parse(cls, document: dict[str, Any], subject: str) -> Self:

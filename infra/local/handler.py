@@ -37,12 +37,12 @@ class Difference:
 class Handler(ABC, Generic[InputsT]):
     """One kind of resource. Handlers hold no state of their own: what they know is in the inputs, the state and on disk."""
 
-    pulumi_type: ClassVar[str]  # isthmus:local:Name
+    pulumi_type: ClassVar[str]  # isthmus:MODULE:Name
     inputs: type[InputsT]
     replace_on: ClassVar[frozenset[str]] = frozenset()  # a change of these makes the resource anew
     quiet_on: ClassVar[frozenset[str]] = frozenset()  # a change of these alone is no reason to act
     delete_first: ClassVar[bool] = True  # a replacement would collide with what it replaces
-    secret: ClassVar[frozenset[str]] = frozenset()  # outputs that Pulumi encrypts
+    secret: ClassVar[frozenset[str]] = frozenset()  # inputs and outputs that Pulumi encrypts
 
     def parse(self, values: State) -> InputsT:
         """Typed inputs from a state or from inputs. Raises `UserError`."""
@@ -50,7 +50,11 @@ class Handler(ABC, Generic[InputsT]):
         try:
             return self.inputs.model_validate(known)
         except ValidationError as error:
-            raise UserError(explain(error, self.pulumi_type.rpartition(":")[2])) from None
+            subject = self.pulumi_type.rpartition(":")[2]
+            if self.secret & self.inputs.model_fields.keys():  # a fault would be shown with the value that it met
+                told = "; ".join(f"{key or 'inputs'}: {why}" for key, why in self.faults(known))
+                raise UserError(f"{subject}: {told}") from None
+            raise UserError(explain(error, subject)) from None
 
     def faults(self, values: State) -> list[tuple[str, str]]:
         """`(property, reason)` of inputs that cannot be right. Unknown values are looked at when they are known."""

@@ -1,4 +1,4 @@
-"""`PlatformKit` for sites of kind `local`: every verb of the platform's wiring, at one place on this machine."""
+"""Every verb of the local platform's wiring, at one place on this machine."""
 
 from functools import partial
 from pathlib import Path

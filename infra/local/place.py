@@ -12,14 +12,6 @@ from infra.topology import Topology
 from workloads.spec.base import Credentials
 
 
-class Group(pulumi.ComponentResource):
-    """Resources that belong together, so that the engine's tree reads like the platform's picture."""
-
-    def __init__(self, kind: str, name: str, parent: pulumi.Resource) -> None:
-        super().__init__(f"isthmus:platform:{kind}", name, None, pulumi.ResourceOptions(parent=parent))
-        self.register_outputs({})
-
-
 @dataclass(frozen=True)
 class Place:
     """What every component of the local platform needs to know of its surroundings."""

@@ -78,7 +78,7 @@ def ensure_plugins(engine: Engine, names: Iterable[str], file: Path | None = Non
 
 
 def _of_sdk(name: str) -> Plugin:
-    spec = find_spec(f"pulumi_{name}")
+    spec = find_spec(f"pulumi_{name.replace('-', '_')}")
     if spec is None or not spec.submodule_search_locations:
         raise UserError(f"provider {name!r} has no SDK here; add pulumi-{name} to the project's extra `infra`")
     path = Path(spec.submodule_search_locations[0], "pulumi-plugin.json")

@@ -6,7 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from infra.cloud_picture import cloud_picture
 from infra.operations.diagram import LinkPicture, PlatformPicture, ServicePicture, SitePicture, draw
+from infra.operations.stack_files import settings_of
+from tests.kit.program import stack_config
+from workloads.spec.recipe import load_recipe
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -150,3 +154,20 @@ def test_equal_pictures_are_equal():
 def test_a_link_to_nowhere_is_refused():
     with pytest.raises(ValueError, match=r"\['gcp-1'\] in a picture of sites \['aws-1', 'os-1'\]"):
         draw(replace(TWO, links=(link("aws-1", "gcp-1", 1),)))
+
+
+@pytest.mark.parametrize("stack", ["dev", "prod"])
+def test_a_platform_of_clouds_is_drawn_from_its_values_alone(stack):
+    settings = settings_of(stack_config(stack), stack)
+    made = cloud_picture(settings, load_recipe(settings.training.recipe))
+    assert [site.label.split(",")[0] for site in made.sites] == ["AWS", "OpenStack"]
+    assert (made.links[0].rate_mbps, made.links[0].rtt_ms) == (settings.links[0].rate, settings.links[0].rtt_ms)
+    shown = draw(made)
+    (_, aws), (_, project) = settings.aws_site, settings.openstack_site
+    for text in (
+        str(aws.supernet),
+        str(project.supernet),
+        aws.gpu_pools[0].instance_type,
+        settings.of_cloud.serving.host,
+    ):
+        assert text in shown

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from infra.operations.stack_files import with_overrides
+from infra.operations.stack_files import settings_of, with_overrides
 from infra.providers import plugins_of
 from infra.settings import Settings
 from tests.kit.program import stack_config, stack_files
@@ -62,8 +62,8 @@ def test_a_link_to_nowhere_and_a_missing_link_are_refused():
 
 def test_cloud_plugins_are_needed_by_cloud_sites_alone():
     assert plugins_of(settings()) == ()
-    clouds = [{"name": "aws-1", "kind": "aws"}, {"name": "os-1", "kind": "openstack"}]
-    assert plugins_of(settings(sites=clouds)) == ("aws", "kubernetes", "openstack")
+    # dev gives no images, so it builds them
+    assert plugins_of(settings_of(stack_config("dev"), "dev")) == ("aws", "docker-build", "kubernetes", "openstack")
 
 
 def test_repeated_site_names_are_refused():
@@ -104,3 +104,32 @@ def test_a_recipe_override_changes_its_digest():
     changed = load_recipe("iris", {"train.epochs": 3})
     assert changed.train.epochs == 3
     assert changed.digest() != load_recipe("iris").digest()
+
+
+def cloud_refusal(path: str, value: Any) -> str:
+    config = with_overrides(stack_config("dev"), [f"{path}={json.dumps(value)}"])
+    with pytest.raises(UserError) as caught:
+        settings_of(config, "dev")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("sites.0.aws", None, "aws-1 is of kind aws and lacks values under aws; add them"),
+        ("sites.0.openstack", "dev", "openstack"),
+        ("sites.0.aws.supernet", "8.8.0.0/16", "8.8.0.0/16 is outside RFC 1918; pick a part of 10.0.0.0/8"),
+        ("sites.0.aws.supernet", "10.0.0.1/16", "write an IPv4 network such as 10.0.0.0/16"),
+        ("sites.0.aws.asn", 65535, "65535 is no private AS number; pick one of 64512-65534"),
+        ("sites.0.aws.gpu_pools.0.nodes", {"min": 3, "max": 2}, "min 3, desired 1, max 2 are not in rising order"),
+        ("sites.0.aws.gpu_pools.0.capacity", "reservation", "needs reservation; give its cr-… id"),
+        ("sites.0.aws.gpu_pools.0.reservation", "cr-0123456789", "capacity spot has no reservation; leave it out"),
+        ("sites.0.aws.gpu_pools.0.efa", True, "efa without placement_group is slow; set placement_group: true"),
+        ("cloud", None, "need isthmus:cloud"),
+        ("cloud.contact", "nobody", "contact"),
+        ("cloud.cluster.installed", ["istoi"], "istoi"),
+    ],
+)
+def test_values_of_a_cloud_stack_are_refused_with_limit_and_remedy(path, value, said):
+    assert said in cloud_refusal(path, value)

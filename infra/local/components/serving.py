@@ -9,7 +9,8 @@ import pulumi
 
 from infra import contracts
 from infra.local import envoy, launch, resources
-from infra.local.place import Group, Place
+from infra.local.place import Place
+from infra.scope import Group
 from workloads.spec.artifact import RESULT
 from workloads.spec.launch import LaunchSpec, RegisterLaunch, ReportLaunch, ServeLaunch
 from workloads.spec.recipe import Recipe

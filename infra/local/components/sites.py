@@ -4,7 +4,8 @@ from collections.abc import Mapping
 
 from infra import contracts
 from infra.local import launch, resources
-from infra.local.place import Group, Place
+from infra.local.place import Place
+from infra.scope import Group
 from infra.settings import SiteSettings
 from workloads.spec.facts import SiteFacts
 from workloads.spec.launch import ShardLaunch

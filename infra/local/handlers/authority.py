@@ -6,17 +6,12 @@ import os
 import shutil
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
+from infra.local import certificates
 from infra.local.handler import Context, Handler, State
 from workloads.spec.base import Frozen, SiteName
 
 _LIFETIME = dt.timedelta(days=365)
 _RENEW_BEFORE = dt.timedelta(days=30)
-_CLOCK_SKEW = dt.timedelta(minutes=5)
 CA = "ca.pem"
 
 
@@ -93,85 +88,17 @@ def _write(folder: Path, public: dict[str, str], private: dict[str, str]) -> Non
 
 def _draw(sites: tuple[str, ...]) -> tuple[dict[str, str], dict[str, str], dt.datetime]:
     """Files by name, public and private, and when the certificates expire."""
-    start = dt.datetime.now(dt.UTC) - _CLOCK_SKEW
+    start = dt.datetime.now(dt.UTC) - certificates.CLOCK_SKEW
     expires = start + _LIFETIME
-    authority = ec.generate_private_key(ec.SECP256R1())
-    issuer = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "isthmus site authority")])
-    root = (
-        _certificate(issuer, issuer, authority.public_key(), start, expires)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(signs_certificates=True), critical=True)
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(authority.public_key()), critical=False)
-        .sign(authority, hashes.SHA256())
-    )
-    public, private = {CA: _pem(root)}, {}
+    authority = certificates.draw_key()
+    root = certificates.authority_certificate("isthmus site authority", authority, start, expires)
+    public, private = {CA: certificates.certificate_pem(root)}, {}
     for site in sites:
-        key = ec.generate_private_key(ec.SECP256R1())
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, site)])
-        leaf = (
-            _certificate(subject, issuer, key.public_key(), start, expires)
-            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
-            .add_extension(x509.SubjectAlternativeName([x509.DNSName(site)]), critical=False)
-            .add_extension(
-                x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]),
-                critical=False,
-            )
-            .add_extension(
-                x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.public_key()),
-                critical=False,
-            )
-            .sign(authority, hashes.SHA256())
-        )
-        public[f"{site}/cert.pem"] = _pem(leaf)
-        private[f"{site}/key.pem"] = _key_pem(key)
-    signer = ec.generate_private_key(ec.SECP256R1())
-    private["signer/key.pem"] = _key_pem(signer)
-    public["signer/public.pem"] = (
-        signer.public_key()
-        .public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        .decode()
-    )
+        key = certificates.draw_key()
+        leaf = certificates.issued_certificate(site, [site], key.public_key(), (root, authority), expires)
+        public[f"{site}/cert.pem"] = certificates.certificate_pem(leaf)
+        private[f"{site}/key.pem"] = certificates.private_pem(key)
+    signer = certificates.draw_key()
+    private["signer/key.pem"] = certificates.private_pem(signer)
+    public["signer/public.pem"] = certificates.public_pem(signer)
     return public, private, expires
-
-
-def _certificate(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    start: dt.datetime,
-    expires: dt.datetime,
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(start)
-        .not_valid_after(expires)
-    )
-
-
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        encipher_only=False,
-        decipher_only=False,
-    )
-
-
-def _pem(certificate: x509.Certificate) -> str:
-    return certificate.public_bytes(serialization.Encoding.PEM).decode()
-
-
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> str:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode()

@@ -9,7 +9,7 @@ from infra.settings import ROOT
 from tests.infra.toolchain.conftest import executable
 
 TARGETS = {
-    *("up", "preview", "plan", "watch", "refresh", "down", "diagram"),
+    *("up", "preview", "review", "preflight", "plan", "watch", "refresh", "down", "diagram"),
     *("test", "lint", "format", "bench", "lock", "clean", "help"),
 }
 

@@ -1,0 +1,1 @@
+"""Who may do what: the account, the grants, and the keys that sign."""

@@ -1,0 +1,1 @@
+"""Images: Dockerfiles, and what runs while they are built."""

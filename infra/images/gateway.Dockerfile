@@ -1,0 +1,56 @@
+# syntax=docker/dockerfile:1
+# Tools for whoever looks after the link: this project's own command line, and what measures a way between two sites.
+# It holds no tunnel: those end on the gateway VM. Not built by a stack, but by hand:
+#   docker buildx build --file infra/images/gateway.Dockerfile .
+# A mirror of packages comes by build arguments, its credentials by a secret; neither is in the image:
+#   --build-arg PIP_INDEX_URL=… --build-arg UV_INDEX_URL=… --secret id=netrc,src=$HOME/.netrc
+
+# Python of Debian, or Debian itself, which gets its own Python. Give it by digest: --build-arg BASE=…@sha256:…
+ARG BASE=docker.io/library/python:3.12-slim-trixie
+
+FROM ${BASE} AS python
+RUN if ! command -v python3 >/dev/null; then \
+      apt-get update \
+      && apt-get install --yes --no-install-recommends ca-certificates python3 python3-venv \
+      && rm -rf /var/lib/apt/lists/*; \
+    fi
+
+FROM python AS packages
+ARG PIP_INDEX_URL=https://pypi.org/simple
+ARG UV_INDEX_URL=https://pypi.org/simple
+COPY locks/uv.txt locks/infra.txt /locks/
+RUN --mount=type=secret,id=netrc,target=/root/.netrc \
+    python3 -m venv /uv \
+    && /uv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /locks/uv.txt \
+    && /uv/bin/uv venv --python "$(command -v python3)" /opt/isthmus \
+    && /uv/bin/uv pip sync --no-cache --compile-bytecode --require-hashes \
+         --python /opt/isthmus/bin/python /locks/infra.txt
+COPY infra/images/sbom.py /sbom.py
+RUN /opt/isthmus/bin/python /sbom.py gateway > /opt/isthmus/sbom.cdx.json
+
+FROM python AS gateway
+ARG VERSION=unversioned
+LABEL org.opencontainers.image.title="isthmus-gateway" \
+      org.opencontainers.image.description="Tools for the link between two sites" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.licenses="Apache-2.0"
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends iperf3 iproute2 iputils-ping mtr-tiny \
+    && rm -rf /var/lib/apt/lists/* \
+    && groupadd --gid 65532 isthmus \
+    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin isthmus
+COPY --from=packages /opt/isthmus /opt/isthmus
+COPY Pulumi.yaml pyproject.toml /srv/isthmus/
+COPY stacks /srv/isthmus/stacks
+COPY infra /srv/isthmus/infra
+COPY workloads /srv/isthmus/workloads
+# The root can be read-only: caches go to /tmp, which the pod mounts.
+ENV PATH=/opt/isthmus/bin:/usr/local/bin:/usr/bin:/bin \
+    PYTHONPATH=/srv/isthmus \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp
+WORKDIR /srv/isthmus
+USER 65532:65532
+ENTRYPOINT ["python", "-m"]
+CMD ["infra.operations", "--help"]

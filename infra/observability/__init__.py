@@ -1,0 +1,1 @@
+"""What is measured, shown, and told to whoever is on call."""

@@ -1,0 +1,1 @@
+"""Queues: who gets GPUs, at which site, and when."""

@@ -1,0 +1,170 @@
+"""The two scripts that run on the gateway, against servers on loopback."""
+
+import json
+import stat
+import threading
+import urllib.error
+import urllib.request
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from infra.network.appliance import fetch_keys, health
+
+KEY = "Ab.c_123456789"
+TUNNELS = {"aws-1": "169.254.100.1", "aws-2": "169.254.100.5"}
+SAS = """\
+aws-2: #2, CONNECTING, IKEv2, 55aef053b19a90e2_i* 0000000000000000_r
+  local  '%any' @ 10.64.0.10[500]
+aws-1: #1, ESTABLISHED, IKEv2, 089934a54531186e_i* 0000000000000001_r
+  local  '192.0.2.20' @ 10.64.0.10[4500]
+  aws-1: #1, reqid 1, INSTALLED, TUNNEL-in-UDP, ESP:AES_GCM_16-256
+"""
+
+
+def peers(first, second):
+    return json.dumps(
+        {"peers": {"169.254.100.1": {"state": first, "pfxRcd": 1}, "169.254.100.5": {"state": second, "pfxRcd": 0}}}
+    )
+
+
+@contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_address[1]}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class Cloud(BaseHTTPRequestHandler):
+    """Keystone and Barbican, as far as the gateway knows them."""
+
+    payload = KEY
+
+    def do_POST(self):
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["auth"]["identity"]
+        right = asked == {
+            "methods": ["application_credential"],
+            "application_credential": {"id": "credential", "secret": "s3cret"},
+        }
+        self.send_response(201 if right and self.path == "/v3/auth/tokens" else 401)
+        self.send_header("X-Subject-Token", "token-of-gateway")
+        self.end_headers()
+
+    def do_GET(self):
+        right = self.headers["X-Auth-Token"] == "token-of-gateway" and self.headers["Accept"] == "text/plain"
+        self.send_response(200 if right and self.path.endswith("/payload") else 403)
+        self.end_headers()
+        self.wfile.write(self.payload.encode())
+
+    def log_message(self, *_):
+        pass
+
+
+def settings(tmp_path, url, given="s3cret"):
+    path = tmp_path / "keys.json"
+    tunnels = [
+        {"name": name, "secret_ref": f"{url}/v1/secrets/{name}", "ids": ["192.0.2.20", outside]}
+        for name, outside in (("aws-1", "203.0.113.11"), ("aws-2", "203.0.113.12"))
+    ]
+    values = {"identity_url": f"{url}/v3", "credential": {"id": "credential", "secret": given}, "tunnels": tunnels}
+    path.write_text(json.dumps(values), encoding="utf-8")
+    return path
+
+
+def test_keys_are_fetched_and_written_for_their_owner_alone(tmp_path):
+    target = tmp_path / "keys.conf"
+    with serving(HTTPServer(("127.0.0.1", 0), Cloud)) as url:
+        fetch_keys.main(settings(tmp_path, url), target)
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    text = target.read_text(encoding="utf-8")
+    assert text.count(f'secret = "{KEY}"') == 2
+    assert "ike-aws-2 {\n    id-1 = 192.0.2.20\n    id-2 = 203.0.113.12\n" in text
+    assert text.count("{") == text.count("}") == 3
+
+
+def test_a_refused_credential_leaves_nothing_behind(tmp_path):
+    target = tmp_path / "keys.conf"
+    with serving(HTTPServer(("127.0.0.1", 0), Cloud)) as url, pytest.raises(urllib.error.HTTPError) as caught:
+        fetch_keys.main(settings(tmp_path, url, given="wrong"), target)
+    caught.value.close()
+    assert not target.exists()
+
+
+@pytest.mark.parametrize("payload", ["", "short", "0startswithzero", 'quo"te}12345', "x" * 65])
+def test_what_is_no_key_of_aws_never_reaches_strongswan(tmp_path, payload):
+    target = tmp_path / "keys.conf"
+    handler = type("Handler", (Cloud,), {"payload": payload})
+    with serving(HTTPServer(("127.0.0.1", 0), handler)) as url, pytest.raises(ValueError, match="no pre-shared key"):
+        fetch_keys.main(settings(tmp_path, url), target)
+    assert not target.exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "healthy", "degraded"),
+    [
+        ("Established", "Idle", True, True),
+        ("Active", "Established", False, True),  # BGP over a tunnel that is not there is a remnant
+    ],
+)
+def test_one_working_tunnel_is_a_link(first, second, healthy, degraded):
+    state = health.state(SAS, peers(first, second), TUNNELS, 100.0)
+    assert (state["healthy"], state["degraded"]) == (healthy, degraded)
+    assert state["tunnels"]["aws-1"] == {"ipsec": True, "bgp": first, "prefixes": 1}
+    assert state["tunnels"]["aws-2"]["ipsec"] is False
+
+
+def test_both_tunnels_are_a_whole_link():
+    state = health.state(SAS.replace("CONNECTING", "ESTABLISHED"), peers("Established", "Established"), TUNNELS, 1.0)
+    assert (state["healthy"], state["degraded"]) == (True, False)
+
+
+@pytest.mark.parametrize("printed", ["", "not json"])
+def test_tools_that_say_nothing_mean_that_nothing_works(printed):
+    state = health.state("", printed, TUNNELS, 1.0)
+    assert state["healthy"] is False
+    assert {row["bgp"] for row in state["tunnels"].values()} == {"Down"}
+
+
+def test_an_old_state_is_no_news():
+    text = json.dumps(health.state(SAS, peers("Established", "Idle"), TUNNELS, 100.0))
+    assert health.judged(text, 110.0)["healthy"] is True
+    assert health.judged(text, 131.0) == {**json.loads(text), "stale": True, "healthy": False}
+    assert health.judged("", 131.0)["healthy"] is False
+
+
+def ask(url):
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def test_the_endpoint_tells_what_was_collected(tmp_path):
+    source = tmp_path / "state.json"
+    with serving(health.server(0, source)) as url:
+        assert ask(f"{url}/healthz")[0] == 503, "nothing was collected yet"
+        now = 4_000_000_000.0  # later than any clock here
+        source.write_text(json.dumps(health.state(SAS, peers("Established", "Idle"), TUNNELS, now)), encoding="utf-8")
+        status, body = ask(f"{url}/healthz")
+        assert (status, json.loads(body)["tunnels"]["aws-1"]["bgp"]) == (200, "Established")
+        assert ask(f"{url}/metrics") == (
+            200,
+            (
+                "isthmus_link_healthy 1\n"
+                'isthmus_tunnel_ipsec_up{tunnel="aws-1"} 1\n'
+                'isthmus_tunnel_bgp_up{tunnel="aws-1"} 1\n'
+                'isthmus_tunnel_prefixes{tunnel="aws-1"} 1\n'
+                'isthmus_tunnel_ipsec_up{tunnel="aws-2"} 0\n'
+                'isthmus_tunnel_bgp_up{tunnel="aws-2"} 0\n'
+                'isthmus_tunnel_prefixes{tunnel="aws-2"} 0\n'
+            ),
+        )
+        assert ask(f"{url}/etc/passwd")[0] == 404
