@@ -8,11 +8,19 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
+from infra.cloud_picture import cloud_picture
 from infra.local.probes import post_json
-from infra.operations.diagram import draw
+from infra.operations import preflight
+from infra.operations.checks import preflight_report
+from infra.operations.cloud_preflight import check_clouds
+from infra.operations.cost import cost_report
+from infra.operations.diagram import PlatformPicture, draw
 from infra.operations.planning import Facts, plan_report
+from infra.operations.previewing import cost_difference, run_preview
+from infra.operations.review import review as render_review
 from infra.operations.session import BACKEND, Session, open_session, stack_file, stack_settings
 from infra.operations.summary import show
 from infra.picture import picture
@@ -38,7 +46,7 @@ def up(stack: Stack = "local", recipe: Recipe = "", settings: Setting = None, st
     if names := session.interrupted():
         console.print(f"finishing what was interrupted: {', '.join(names)}")
         _end(session.run("refresh", "--yes", "--skip-preview", "--clear-pending-creates", *_config(session)))
-    _end(session.run("up", "--yes", "--skip-preview", "--refresh", "--suppress-outputs", *_config(session)))
+    _end(session.run("up", "--yes", *_guarded(session), "--refresh", "--suppress-outputs", *_config(session)))
     show(console, session.ask("stack", "output", "--json"))
 
 
@@ -46,7 +54,50 @@ def up(stack: Stack = "local", recipe: Recipe = "", settings: Setting = None, st
 def preview(stack: Stack = "local", recipe: Recipe = "", settings: Setting = None, state: State = STATE) -> None:
     """Show what `up` would do. Starts nothing and changes nothing."""
     session = _open(stack, recipe, settings, state, check=False)
-    _end(session.run("preview", *_config(session)))
+    _end(session.run("preview", *(session.policy() if session.settings.cloud else []), *_config(session)))
+
+
+@app.command()
+def review(
+    stack: Stack = "local",
+    recipe: Recipe = "",
+    settings: Setting = None,
+    state: State = STATE,
+    log: Annotated[Path | None, typer.Option(help="Leave the engine's whole stream of events here.")] = None,
+    link: Annotated[str | None, typer.Option(help="Where readers find that log.")] = None,
+    *,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print it as the pull request's comment has it.")
+    ] = False,
+) -> None:
+    """Show what `up` would do as a reviewer sees it: lost state first, policy, cost, changes. Ends with 1 if refused."""
+    session = _open(stack, recipe, settings, state, check=False)
+    made = run_preview(session, log)
+    text = render_review(stack, made, cost_difference(made, session.settings), link)
+    if markdown:
+        typer.echo(text, nl=False)
+    else:
+        console.print(Markdown(text))
+    _end(0 if made.succeeded else 1)
+
+
+@app.command()
+def cost(stack: Stack = "dev", settings: Setting = None) -> None:
+    """Show what a stack with clouds costs in a month, by its values. Asks nobody."""
+    console.print(cost_report(stack_settings(stack, settings or []), stack))
+
+
+@app.command("preflight")
+def run_preflight(stack: Stack = "local", settings: Setting = None, state: State = STATE) -> None:
+    """Check all that can be known before anything is made. Ends with 1 if something would fail."""
+    chosen = stack_settings(stack, settings or [])
+    if chosen.cloud is None:
+        preflight.check(chosen, ROOT)
+        console.print(f"stack {stack} is ready: recipe, disk and ports")
+        return
+    checks = check_clouds(chosen, stack, state.absolute())
+    console.print(preflight_report(checks, stack))
+    _end(int(any(check.failed for check in checks)))
 
 
 @app.command()
@@ -75,13 +126,9 @@ def diagram(
     state: State = STATE,
     output: Annotated[Path, typer.Option("--output", "-o", help="The SVG file to write.")] = STATE / "platform.svg",
 ) -> None:
-    """Write the platform's picture, drawn from the stack as it stands."""
-    session = _open(stack, "", None, state, check=False)
-    made = session.ask("stack", "output", "--json")
-    if "model" not in made:
-        raise UserError(f"stack {stack} is not up; run `make up STACK={stack}` first")
+    """Write the platform's picture: of a stack on this machine as it stands, of one with clouds as its values say."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_text(draw(picture(session.settings, load_recipe(made["model"]["recipe"]), made)), encoding="utf-8")
+    output.write_text(draw(_picture(stack, state)), encoding="utf-8")
     console.print(str(output))
 
 
@@ -94,10 +141,12 @@ def plan(
     state: State = STATE,
 ) -> None:
     """Show what a run would be made of, and why: layout, batches, merges, predicted time and memory. Starts nothing."""
-    chosen = stack_settings(stack, _overrides(recipe, settings)).training
-    wanted = load_recipe(chosen.recipe, chosen.overrides)
+    values = stack_settings(stack, _overrides(recipe, settings))
+    wanted = load_recipe(values.training.recipe, values.training.overrides)
     if facts is not None:
         known = Facts.of_file(facts)
+    elif values.cloud is not None:
+        known = Facts.of_settings(values)
     elif stack_file(state.absolute() / BACKEND, stack).is_file():
         known = Facts.of_outputs(_open(stack, "", None, state, check=False).ask("stack", "output", "--json"), stack)
     else:  # no engine is needed to say so
@@ -129,6 +178,8 @@ def outage(
     state: State = STATE,
 ) -> None:
     """Cut the link between the sites for a while, as a bad day would."""
+    if stack_settings(stack, []).local is None:
+        raise UserError(f"stack {stack} has no link of this machine's; only an emulated one has a switch")
     made = _open(stack, "", None, state, check=False).ask("stack", "output", "--json")
     switch = made.get("link", {}).get("outage_switch")
     if not switch:
@@ -150,12 +201,28 @@ def engine(state: State = STATE) -> None:
     console.print(table)
 
 
+def _picture(stack: str, state: Path) -> PlatformPicture:
+    values = stack_settings(stack, [])
+    if values.cloud is not None:
+        return cloud_picture(values, load_recipe(values.training.recipe, values.training.overrides))
+    session = _open(stack, "", None, state, check=False)
+    made = session.ask("stack", "output", "--json")
+    if "model" not in made:
+        raise UserError(f"stack {stack} is not up; run `make up STACK={stack}` first")
+    return picture(session.settings, load_recipe(made["model"]["recipe"]), made)
+
+
 def _open(stack: str, recipe: str, settings: list[str] | None, state: Path, *, check: bool = True) -> Session:
     return open_session(stack, _overrides(recipe, settings), state.absolute(), check=check)
 
 
 def _overrides(recipe: str, settings: list[str] | None) -> list[str]:
     return [*(settings or []), *([f"training.recipe={recipe}"] if recipe else [])]
+
+
+def _guarded(session: Session) -> list[str]:
+    """With clouds, a preview with the policy pack comes first: rules about a whole stack speak at its end, before money."""
+    return session.policy() if session.settings.cloud else ["--skip-preview"]
 
 
 def _config(session: Session) -> list[str]:

@@ -9,6 +9,9 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
+from infra.apps.launching import site_parts
+from infra.cluster.pools import declared_pools
+from infra.settings import Settings
 from workloads.planning import plan_run
 from workloads.planning.size import parameter_count
 from workloads.spec.base import Frozen
@@ -16,7 +19,7 @@ from workloads.spec.errors import UserError, explain
 from workloads.spec.facts import SiteFacts
 from workloads.spec.launch import LinkFacts
 from workloads.spec.plan import Plan
-from workloads.spec.recipe import Recipe
+from workloads.spec.recipe import Recipe, load_recipe
 
 
 class Facts(Frozen):
@@ -47,6 +50,22 @@ class Facts(Frozen):
             )
         link = {key: outputs["link"][key] for key in LinkFacts.model_fields}
         return cls.model_validate({"sites": list(outputs["sites"].values()), "link": link})
+
+    @classmethod
+    def of_settings(cls, settings: Settings) -> "Facts":
+        """Facts of a stack with clouds: its values say what there will be, so nothing has to be up.
+
+        Raises:
+            UserError: an instance type is unknown, or a site has nothing to train on.
+        """
+        recipe = load_recipe(settings.training.recipe, settings.training.overrides)
+        names = [site.name for site in settings.sites]
+        parts = site_parts(recipe, names, declared_pools(settings), settings.of_cloud.serving)
+        (link,) = settings.links
+        return cls(
+            sites=tuple(part.facts for part in parts.values()),
+            link=LinkFacts(rate_mbps=link.rate, rtt_ms=link.rtt_ms),
+        )
 
 
 def plan_report(recipe: Recipe, facts: Facts) -> Group:

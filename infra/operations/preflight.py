@@ -5,6 +5,8 @@ import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from infra.local.handlers.site import WORKING_BYTES
 from infra.local.ports import PortPlan, in_use
 from infra.local.supervision import listening_ports
@@ -50,6 +52,16 @@ def passphrase(settings: Settings, stack: str, state: Path, environment: Mapping
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as handle:
         handle.write(secrets.token_urlsafe(32))
     return {PASSPHRASE_FILE: str(file)}
+
+
+def clouds_in(file: Path) -> list[str]:
+    """Names of the clouds in a `clouds.yaml`, none where it is not one."""
+    try:
+        found = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, OSError, UnicodeDecodeError):
+        return []
+    clouds = found.get("clouds") if isinstance(found, dict) else None
+    return sorted(map(str, clouds)) if isinstance(clouds, dict) else []
 
 
 def _check_ports(settings: Settings, folder: Path) -> None:

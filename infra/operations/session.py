@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.operations import preflight, stack_files
+from infra.policy.rules import settings_of_rules
 from infra.providers import plugins_of
 from infra.settings import PROJECT, ROOT, Settings, stack_config
 from infra.toolchain.engine import Engine, ensure_engine
@@ -19,6 +20,7 @@ from infra.toolchain.plugins import ensure_plugins
 from workloads.spec.errors import UserError
 
 BACKEND = "backend"  # folder of all stacks' states, in the state folder
+BACKEND_URL = "PULUMI_BACKEND_URL"
 _QUIET = {"PULUMI_SKIP_CONFIRMATIONS": "true", "PYTHONWARNINGS": "ignore"}
 
 
@@ -49,9 +51,37 @@ class Session:
             raise UserError(f"pulumi {arguments[0]}: {' '.join(done.stderr.split())[:400]}")
         return json.loads(done.stdout)
 
+    def policy(self) -> list[str]:
+        """Options that make the engine run the policy pack, told what of the stack's values it must know."""
+        chosen = settings_of_rules(self.settings, self.stack)
+        file = self.files.folder / "policy.json"
+        file.write_text(json.dumps(chosen), encoding="utf-8")
+        pack = ["--policy-pack", str(ROOT / "infra" / "policy")]
+        return [*pack, "--policy-pack-config", str(file)] if chosen else pack
+
     def exists(self) -> bool:
         """Whether the stack was ever made."""
-        return stack_file(self.backend, self.stack).is_file()
+        return self.exported() is not None if self.shared else stack_file(self.backend, self.stack).is_file()
+
+    @property
+    def shared(self) -> bool:
+        """Whether its state is in a backend of a team's, and not in the state folder."""
+        return self.environment[BACKEND_URL] != self.backend.as_uri()
+
+    def exported(self) -> dict[str, Any] | None:
+        """The stack's state as the backend has it, `None` where there is no such stack."""
+        done = subprocess.run(
+            [*(str(self.engine.path), "-C", str(self.files.folder)), "stack", "export", "--stack", self.stack],
+            env=self.environment,
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode == 0:
+            return dict(json.loads(done.stdout))
+        if "no stack named" in done.stderr:
+            return None
+        raise UserError(f"stack {self.stack} could not be read: {' '.join(done.stderr.split())[:400]}")
 
     def interrupted(self) -> list[str]:
         """Names of resources that a killed engine was at work on."""
@@ -86,7 +116,7 @@ def open_session(stack: str, overrides: list[str], state: Path, *, check: bool) 
         engine=engine,
         files=files,
         backend=backend,
-        environment={**engine.env, **_QUIET, **secret, "PULUMI_BACKEND_URL": backend.as_uri()},
+        environment={**engine.env, **_QUIET, **secret, BACKEND_URL: _backend_of(settings, backend)},
     )
     _initialise(session)
     files.write_config(config)
@@ -104,9 +134,17 @@ def stack_settings(stack: str, overrides: list[str]) -> Settings:
     return stack_files.settings_of(config, stack)
 
 
+def _backend_of(settings: Settings, own: Path) -> str:
+    """A team shares the state of clouds where its environment says; what is on this machine keeps its state here."""
+    return (settings.cloud is not None and os.environ.get(BACKEND_URL)) or own.as_uri()
+
+
 def _initialise(session: Session) -> None:
     session.files.write_project()
-    if session.exists() and session.files.salt.is_file():
+    if session.files.salt.is_file() and session.exists():
+        return
+    if session.shared and (known := session.exported()) is not None:
+        session.files.write_salt(known)  # of a stack that somebody else has made
         return
     done = subprocess.run(
         [

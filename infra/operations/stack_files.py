@@ -58,6 +58,21 @@ class EngineFiles:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         (self.folder / "Pulumi.yaml").write_text(f"name: {PROJECT}\nruntime: python\n", encoding="utf-8")
 
+    def write_salt(self, exported: dict[str, Any]) -> None:
+        """What `stack init` would have written, from the state of a stack that is there.
+
+        Raises:
+            UserError: its secrets are not kept by a passphrase.
+        """
+        keeper = exported.get("deployment", {}).get("secrets_providers") or {}
+        salt = (keeper.get("state") or {}).get("salt")
+        if not salt:
+            kind = keeper.get("type", "nobody")
+            raise UserError(
+                f"secrets of stack {self.stack} are kept by {kind}, limit a passphrase; change-secrets-provider"
+            )
+        self.salt.write_text(yaml.safe_dump({"encryptionsalt": salt}), encoding="utf-8")
+
     def write_config(self, config: dict[str, Any]) -> None:
         """Raises `FileNotFoundError` before `stack init` was run."""
         salt = yaml.safe_load(self.salt.read_text(encoding="utf-8"))

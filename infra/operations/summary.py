@@ -31,21 +31,36 @@ def _table(outputs: dict[str, Any]) -> Table:
     table.add_column(overflow="fold")
     for site, endpoint in outputs["endpoints"].items():
         table.add_row(f"endpoint {site}", endpoint)
+    table.add_row("plan", _plan(outputs["plan"]))
+    for label, text in _of_job(outputs) if "job" in outputs["run"] else _of_run(outputs):
+        table.add_row(label, text)
+    return table
+
+
+def _of_job(outputs: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of a cluster: the run is a job there, which the queue starts when it may."""
+    link, run = outputs["link"], outputs["run"]
+    return [
+        ("registry", f"{outputs['registry']} (inside the cluster)"),
+        ("run", f"{run['id']}, submitted as JobSet {run['job']}"),
+        ("cluster", f"{outputs['cluster']['name']} at {outputs['cluster']['endpoint']}"),
+        ("link", f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; MTU {link['mtu']}, of pods {link['pod_mtu']}"),
+    ]
+
+
+def _of_run(outputs: dict[str, Any]) -> list[tuple[str, str]]:
+    """Of this machine: the run is finished, and its model is served."""
     link, compression, model = outputs["link"], outputs["compression"], outputs["model"]
     ratio = link["bytes_of_ddp"] / max(1, link["bytes"])
-    table.add_row("plan", _plan(outputs["plan"]))
-    table.add_row("registry", model["page"])
-    table.add_row("report", _from_here(outputs["report"]))
-    table.add_row("model", f"{model['name']} version {model['version']}, signed, run {outputs['run']['id']}")
-    table.add_row(
-        "quality",
-        f"{compression['metric']} {compression['before']:.4f} trained, {compression['after']:.4f} pruned and int8",
-    )
-    table.add_row(
-        "link",
-        f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; {link['bytes']:,} bytes, {ratio:.0f} times fewer than DDP",
-    )
-    return table
+    before, after = compression["before"], compression["after"]
+    crossed = f"{link['bytes']:,} bytes, {ratio:.0f} times fewer than DDP"
+    return [
+        ("registry", model["page"]),
+        ("report", _from_here(outputs["report"])),
+        ("model", f"{model['name']} version {model['version']}, signed, run {outputs['run']['id']}"),
+        ("quality", f"{compression['metric']} {before:.4f} trained, {after:.4f} pruned and int8"),
+        ("link", f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; {crossed}"),
+    ]
 
 
 def _plan(plan: dict[str, Any]) -> str:

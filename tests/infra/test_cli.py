@@ -47,7 +47,7 @@ def test_a_rate_of_zero(stack):
 
 
 def test_an_unknown_stack_lists_the_known_ones(stack):
-    assert "stacks: local" in refusal(stack, "up", "--stack", "lcoal")
+    assert "stacks: dev, dr, lab, local, prod, staging" in refusal(stack, "up", "--stack", "lcoal")
 
 
 def test_a_port_in_use_is_named_with_what_it_is_for(stack):

@@ -1,0 +1,1 @@
+"""The policy pack: rules as pure functions of declared resources, and their way into the engine."""
