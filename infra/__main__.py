@@ -24,7 +24,9 @@ def _build(settings: Settings, stack: str) -> dict[str, Any]:
     """Each graph is imported where it is needed: the clouds' SDKs take seconds, and a local stack does without."""
     if settings.cloud is not None:
         from infra.cloud_graph import build_cloud  # noqa: PLC0415
+        from infra.cluster.kubeconfig import require_file  # noqa: PLC0415
 
+        require_file(settings.cloud.cluster.kubeconfig)
         return build_cloud(settings, stack)
     from infra.platform_graph import build  # noqa: PLC0415
 

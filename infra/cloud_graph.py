@@ -5,6 +5,7 @@ from typing import Any
 from infra.access import account, signing
 from infra.addressing import address_plan
 from infra.apps import images, inference, registry, training
+from infra.cloud_checks import check_cloud
 from infra.cloud_providers import CloudProviders
 from infra.cluster import control_plane, controllers, gpu_pools, gpu_servers
 from infra.mesh import certificates, istio, namespaces
@@ -25,10 +26,11 @@ def build_cloud(settings: Settings, stack: str) -> dict[str, Any]:
     """Declare the platform and give what the stack exports.
 
     Raises:
-        UserError: the recipe, the addresses or the GPUs do not fit.
+        UserError: some value does not fit; said before the first resource, so that nothing is there to be taken down.
     """
     recipe = load_recipe(settings.training.recipe, settings.training.overrides)
     cloud, addresses = settings.of_cloud, address_plan(settings)
+    check_cloud(settings, recipe)
     naming = Naming(PROJECT, stack, cloud.owner, cloud.cost_center)
     providers = CloudProviders.of(settings, naming)
     platform = Platform(naming.prefix, providers.clouds)
@@ -61,7 +63,7 @@ def build_cloud(settings: Settings, stack: str) -> dict[str, Any]:
     run = training.train(
         inside, settings, recipe, pools, queue, link, stores, cluster, pictures, issuers, models, signer
     )
-    service = inference.serve(inside, settings, recipe, pools, stores, cluster, pictures, mesh, run, signer)
+    service = inference.serve(inside, settings, recipe, stores, cluster, pictures, mesh, run, signer)
     platform.register_outputs({})
     return {
         "endpoints": {site.name: service.url for site in settings.sites},

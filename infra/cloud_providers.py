@@ -1,6 +1,9 @@
 """The providers of a cloud stack: a module apart, since the SDKs take seconds to import and a local stack needs none."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import signature
 
 import pulumi
 import pulumi_aws as aws
@@ -9,6 +12,7 @@ import pulumi_openstack as openstack
 from infra.naming import Naming
 from infra.providers import LocalProvider
 from infra.settings import Settings
+from workloads.spec.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -25,7 +29,11 @@ class CloudProviders:
 
     @classmethod
     def of(cls, settings: Settings, naming: Naming) -> "CloudProviders":
-        """Providers of a cloud stack: every AWS resource gets the stack's tags, credentials stay in the environment."""
+        """Providers of a cloud stack: every AWS resource gets the stack's tags, credentials stay in the environment.
+
+        Raises:
+            UserError: an endpoint is of no service that the provider knows.
+        """
         _, values = settings.aws_site
         _, project = settings.openstack_site
         emulated = bool(values.endpoints)
@@ -34,7 +42,7 @@ class CloudProviders:
                 "aws",
                 region=values.region,
                 default_tags=aws.ProviderDefaultTagsArgs(tags=naming.tags()),
-                endpoints=[aws.ProviderEndpointArgs(**values.endpoints)] if emulated else None,
+                endpoints=[_endpoints(values.endpoints)] if emulated else None,
                 # an emulator has neither a metadata service nor accounts to look up
                 skip_metadata_api_check=emulated,
                 s3_use_path_style=emulated,
@@ -42,3 +50,11 @@ class CloudProviders:
             openstack=openstack.Provider("openstack", cloud=project.cloud, region=project.region),
             isthmus=LocalProvider("isthmus"),
         )
+
+
+def _endpoints(given: Mapping[str, str]) -> aws.ProviderEndpointArgs:
+    known = sorted(signature(aws.ProviderEndpointArgs).parameters)
+    for service in sorted(given.keys() - set(known)):
+        near = get_close_matches(service, known, n=3) or known
+        raise UserError(f"endpoints: {service} is no service of the AWS provider; use one of {', '.join(near)}")
+    return aws.ProviderEndpointArgs(**given)

@@ -1,5 +1,7 @@
 """Values of a stack whose sites are an AWS account and an OpenStack project."""
 
+from collections.abc import Sequence
+from ipaddress import IPv4Address
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, SecretStr, model_validator
@@ -8,15 +10,23 @@ from infra.fields import (
     Arn,
     Asn,
     AwsRegion,
+    BucketName,
     Cidr,
+    Contact,
     HostName,
     HttpUrl,
     ImageReference,
     InstanceType,
+    KubernetesVersion,
+    PemPublicKey,
+    PoolName,
     PrivateCidr,
+    Reservation,
+    SshPublicKey,
+    TagText,
+    Text,
     UsdPerHour,
 )
-from workloads.spec.base import Name
 
 Controller = Literal[
     "cert-manager",
@@ -31,6 +41,10 @@ Controller = Literal[
     "monitoring",
 ]
 """What a platform team's cluster may have already; the stack installs the rest."""
+
+
+SYSTEM_POOL = "system"
+"""The pool of AWS nodes that carry controllers and webhooks, near the control plane."""
 
 
 class Setting(BaseModel):
@@ -49,7 +63,9 @@ class Nodes(Setting):
     @model_validator(mode="after")
     def _ordered(self) -> Self:
         if not self.min <= self.desired <= self.max:
-            raise ValueError(f"min {self.min}, desired {self.desired}, max {self.max} are not in rising order")
+            raise ValueError(
+                f"min {self.min}, desired {self.desired}, max {self.max} are not in rising order; set min <= desired <= max"
+            )
         return self
 
 
@@ -63,11 +79,11 @@ class SystemPool(Setting):
 class GpuPool(Setting):
     """A managed node group of EKS with GPUs, in one zone if it has a placement group."""
 
-    name: Name
+    name: PoolName
     instance_type: InstanceType
     nodes: Nodes
     capacity: Literal["on-demand", "spot", "reservation", "capacity-block"] = "on-demand"
-    reservation: Annotated[str, Field(pattern=r"^cr-[0-9a-f]{8,17}$")] | None = None
+    reservation: Reservation | None = None
     efa: bool = False
     placement_group: bool = False  # of strategy `cluster`
     zone: Annotated[int, Field(ge=0, le=5)] = 0  # index into the site's zones
@@ -91,7 +107,7 @@ class GpuPool(Setting):
 class GpuDevice(Setting):
     """The GPUs of one OpenStack flavor: flavors are the operator's own, so nothing can be looked up."""
 
-    kind: str  # as the planner's data sheets call it: `h100-sxm`, `a10g`
+    kind: Text  # as the planner's data sheets call it: `h100-sxm`, `a10g`
     count: Annotated[int, Field(ge=1, le=16)]
     memory_gib: PositiveInt
 
@@ -99,9 +115,9 @@ class GpuDevice(Setting):
 class GpuServers(Setting):
     """Servers of one flavor that join the cluster, kept on different hosts."""
 
-    name: Name
-    flavor: str
-    image: str  # an Ubuntu or RHEL image with the NVIDIA driver
+    name: PoolName
+    flavor: Text
+    image: Text  # an Ubuntu or RHEL image with the NVIDIA driver
     count: Annotated[int, Field(ge=1, le=64)]
     gpu: GpuDevice
     vcpus: PositiveInt
@@ -124,12 +140,19 @@ class AwsSettings(Setting):
     gpu_pools: tuple[GpuPool, ...] = ()
     endpoints: dict[str, HttpUrl] = {}  # by service, of an emulator; empty for AWS itself
 
+    @model_validator(mode="after")
+    def _pools_differ(self) -> Self:
+        _refuse_repeated("gpu_pools", [pool.name for pool in self.gpu_pools])
+        if any(pool.name == SYSTEM_POOL for pool in self.gpu_pools):
+            raise ValueError(f"gpu_pools: name {SYSTEM_POOL} is that of the nodes without GPUs; give the pool another")
+        return self
+
 
 class GatewaySettings(Setting):
     """The VM that ends the tunnels on the OpenStack side."""
 
-    flavor: str
-    image: str  # Debian or Ubuntu
+    flavor: Text
+    image: Text  # Debian or Ubuntu
     usd_per_hour: UsdPerHour | None = None  # None: the operator's own
     admin_networks: tuple[Cidr, ...] = ()  # who may reach SSH and the health endpoint; empty: nobody from outside
     volume_type: str | None = None  # of its root volume, an encrypted one; None: the disk that comes with the flavor
@@ -140,31 +163,36 @@ class ObjectStore(Setting):
 
     kind: Literal["swift", "ceph"] = "swift"
     endpoint: HttpUrl
-    region: str = "RegionOne"
+    region: Text = "RegionOne"
 
 
 class OpenStackSettings(Setting):
     """The OpenStack half of a site. Credentials come from `clouds.yaml` or from `OS_…`, never from here."""
 
-    cloud: str | None = None  # an entry of clouds.yaml; None: the environment's OS_… variables
-    region: str = "RegionOne"
+    cloud: Text | None = None  # an entry of clouds.yaml; None: the environment's OS_… variables
+    region: Text = "RegionOne"
     supernet: PrivateCidr
     asn: Asn = 64513
-    external_network: str
-    dns: tuple[str, ...] = ()
+    external_network: Text
+    dns: tuple[IPv4Address, ...] = ()
     mtu: Annotated[int, Field(ge=1280, le=9000)] = 1442  # that the project's networks have at least: 1442 under Geneve
     vpn: Literal["gateway", "vpnaas"] = "gateway"
     gateway: GatewaySettings
     gpu_servers: tuple[GpuServers, ...] = ()
     join: Literal["roles-anywhere", "ssm"] = "roles-anywhere"
     object_store: ObjectStore
-    ssh_public_key: str | None = None
+    ssh_public_key: SshPublicKey | None = None
+
+    @model_validator(mode="after")
+    def _servers_differ(self) -> Self:
+        _refuse_repeated("gpu_servers", [group.name for group in self.gpu_servers])
+        return self
 
 
 class ClusterSettings(Setting):
     """The Kubernetes cluster, and what of it is already there."""
 
-    version: Annotated[str, Field(pattern=r"^1\.\d\d$")] = "1.34"
+    version: KubernetesVersion = "1.34"
     public_access: tuple[Cidr, ...] = ()  # who may reach the API from outside; empty: it is private
     administrators: tuple[Arn, ...] = ()
     installed: frozenset[Controller] = frozenset()
@@ -186,7 +214,7 @@ class AccessSettings(Setting):
 
     issuer: HttpUrl
     jwks: HttpUrl
-    audiences: tuple[str, ...] = Field(min_length=1)
+    audiences: tuple[Text, ...] = Field(min_length=1)
 
 
 class ServingSettings(Setting):
@@ -208,7 +236,7 @@ class StorageSettings(Setting):
 
     replica_region: AwsRegion | None = None  # where a disaster is survived
     noncurrent_days: PositiveInt = 90
-    restore_from: str | None = None  # the replicated bucket that a recovery starts from
+    restore_from: BucketName | None = None  # the replicated bucket that a recovery starts from
     erasable: bool = False  # a bucket that is destroyed with what it holds: for labs
 
 
@@ -236,17 +264,15 @@ class RecoverySettings(Setting):
     """The other copy of the platform, which must be able to stand beside this one."""
 
     beside: tuple[PrivateCidr, ...] = ()  # its supernets, kept free here
-    trusted_key: Annotated[str, Field(pattern=r"^-----BEGIN PUBLIC KEY-----\n")] | None = (
-        None  # of the models it signed
-    )
+    trusted_key: PemPublicKey | None = None  # of the models it signed
 
 
 class CloudSettings(Setting):
     """Everything of a cloud stack that belongs to no single site."""
 
-    owner: str
-    cost_center: str
-    contact: Annotated[str, Field(pattern=r"^\S+@\S+$")]
+    owner: TagText
+    cost_center: TagText
+    contact: Contact
     monthly_budget_usd: PositiveInt
     services: PrivateCidr  # the cluster's service range
     cluster: ClusterSettings = ClusterSettings()
@@ -257,3 +283,9 @@ class CloudSettings(Setting):
     recovery: RecoverySettings = RecoverySettings()
     protect: bool = True  # what holds state is protected from deletion
     database_password: SecretStr | None = None  # None: drawn by the stack
+
+
+def _refuse_repeated(key: str, names: Sequence[str]) -> None:
+    repeated = sorted({name for name in names if names.count(name) > 1})
+    if repeated:
+        raise ValueError(f"{key}: names {repeated} repeat; give each a name of its own")

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import Any, Final, Literal
 
 import pulumi
@@ -16,29 +17,30 @@ Manifest = Mapping[str, Any]
 Security = Literal["restricted", "baseline", "privileged"]
 """A level of the Pod Security Standards."""
 
-_TYPED: Final[Mapping[tuple[str, str], type[pulumi.CustomResource]]] = {
-    ("v1", "ConfigMap"): kubernetes.core.v1.ConfigMap,
-    ("v1", "LimitRange"): kubernetes.core.v1.LimitRange,
-    ("v1", "Namespace"): kubernetes.core.v1.Namespace,
-    ("v1", "PersistentVolumeClaim"): kubernetes.core.v1.PersistentVolumeClaim,
-    ("v1", "ResourceQuota"): kubernetes.core.v1.ResourceQuota,
-    ("v1", "Secret"): kubernetes.core.v1.Secret,
-    ("v1", "Service"): kubernetes.core.v1.Service,
-    ("v1", "ServiceAccount"): kubernetes.core.v1.ServiceAccount,
-    ("apps/v1", "DaemonSet"): kubernetes.apps.v1.DaemonSet,
-    ("apps/v1", "Deployment"): kubernetes.apps.v1.Deployment,
-    ("apps/v1", "StatefulSet"): kubernetes.apps.v1.StatefulSet,
-    ("autoscaling/v2", "HorizontalPodAutoscaler"): kubernetes.autoscaling.v2.HorizontalPodAutoscaler,
-    ("batch/v1", "CronJob"): kubernetes.batch.v1.CronJob,
-    ("batch/v1", "Job"): kubernetes.batch.v1.Job,
-    ("networking.k8s.io/v1", "NetworkPolicy"): kubernetes.networking.v1.NetworkPolicy,
-    ("policy/v1", "PodDisruptionBudget"): kubernetes.policy.v1.PodDisruptionBudget,
-    ("rbac.authorization.k8s.io/v1", "ClusterRole"): kubernetes.rbac.v1.ClusterRole,
-    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): kubernetes.rbac.v1.ClusterRoleBinding,
-    ("rbac.authorization.k8s.io/v1", "Role"): kubernetes.rbac.v1.Role,
-    ("rbac.authorization.k8s.io/v1", "RoleBinding"): kubernetes.rbac.v1.RoleBinding,
-    ("scheduling.k8s.io/v1", "PriorityClass"): kubernetes.scheduling.v1.PriorityClass,
-    ("storage.k8s.io/v1", "StorageClass"): kubernetes.storage.v1.StorageClass,
+# By path and not by class: whoever names a class imports its group, and no stack uses all.
+_TYPED: Final[Mapping[tuple[str, str], str]] = {
+    ("v1", "ConfigMap"): "core.v1.ConfigMap",
+    ("v1", "LimitRange"): "core.v1.LimitRange",
+    ("v1", "Namespace"): "core.v1.Namespace",
+    ("v1", "PersistentVolumeClaim"): "core.v1.PersistentVolumeClaim",
+    ("v1", "ResourceQuota"): "core.v1.ResourceQuota",
+    ("v1", "Secret"): "core.v1.Secret",
+    ("v1", "Service"): "core.v1.Service",
+    ("v1", "ServiceAccount"): "core.v1.ServiceAccount",
+    ("apps/v1", "DaemonSet"): "apps.v1.DaemonSet",
+    ("apps/v1", "Deployment"): "apps.v1.Deployment",
+    ("apps/v1", "StatefulSet"): "apps.v1.StatefulSet",
+    ("autoscaling/v2", "HorizontalPodAutoscaler"): "autoscaling.v2.HorizontalPodAutoscaler",
+    ("batch/v1", "CronJob"): "batch.v1.CronJob",
+    ("batch/v1", "Job"): "batch.v1.Job",
+    ("networking.k8s.io/v1", "NetworkPolicy"): "networking.v1.NetworkPolicy",
+    ("policy/v1", "PodDisruptionBudget"): "policy.v1.PodDisruptionBudget",
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"): "rbac.v1.ClusterRole",
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"): "rbac.v1.ClusterRoleBinding",
+    ("rbac.authorization.k8s.io/v1", "Role"): "rbac.v1.Role",
+    ("rbac.authorization.k8s.io/v1", "RoleBinding"): "rbac.v1.RoleBinding",
+    ("scheduling.k8s.io/v1", "PriorityClass"): "scheduling.v1.PriorityClass",
+    ("storage.k8s.io/v1", "StorageClass"): "storage.v1.StorageClass",
 }
 
 
@@ -63,9 +65,10 @@ def apply(
     opts = scope.child(*after)
     opts.ignore_changes = list(ignore) or None
     whole = labelled(manifest)
-    typed = _TYPED.get((whole["apiVersion"], whole["kind"]))
-    if typed is None:
+    path = _TYPED.get((whole["apiVersion"], whole["kind"]))
+    if path is None:
         return Custom(name, whole, opts)
+    typed: type[pulumi.CustomResource] = attrgetter(path)(kubernetes)
     fields = {_snake(key): value for key, value in whole.items() if key not in {"apiVersion", "kind"}}
     return typed(name, opts=opts, **fields)
 

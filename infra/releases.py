@@ -97,7 +97,7 @@ https://docs.aws.amazon.com/eks/latest/userguide/hybrid-nodes-webhooks.html
 
 def release(
     scope: Scope, chart: Chart, values: Mapping[str, Any], *after: pulumi.Resource
-) -> kubernetes.helm.v3.Release:
+) -> "kubernetes.helm.v3.Release":  # in quotes: looked up, it imports what a stack may not need
     """The chart installed, whole or not at all."""
     return kubernetes.helm.v3.Release(
         chart.name,

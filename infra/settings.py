@@ -9,8 +9,9 @@ from pydantic import Field, JsonValue, ValidationError, model_validator
 
 from infra.cloud_settings import AwsSettings, CloudSettings, OpenStackSettings, Setting
 from infra.fields import Bandwidth, BasePort, RoundTripMs, Workers
+from workloads.spec.advice import advise
 from workloads.spec.base import Name, SiteName
-from workloads.spec.errors import UserError, explain
+from workloads.spec.errors import UserError
 
 PROJECT = "isthmus"
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,6 +37,12 @@ class SiteSettings(Setting):
                     f"site {self.name} is of kind {self.kind} and {'lacks' if values is None else 'has'} values under "
                     f"{kind}; {'add them' if values is None else f'remove them, or set kind: {kind}'}"
                 )
+        ignored = [key for key, given in (("stands_for", self.stands_for), ("workers", self.workers > 1)) if given]
+        if ignored and self.kind != "local":
+            raise ValueError(
+                f"site {self.name} is of kind {self.kind} and has {', '.join(ignored)}, which are of local sites alone; "
+                "remove them"
+            )
         return self
 
 
@@ -88,7 +95,7 @@ class Settings(Setting):
             unknown = sorted(pair - set(names))
             if unknown or len(pair) != 2:
                 raise ValueError(
-                    f"link {' - '.join(link.between)} joins {unknown or 'a site to itself'}; sites: {names}"
+                    f"link {' - '.join(link.between)} joins {unknown or 'a site to itself'}; name two of the sites {names}"
                 )
             if pairs.count(pair) > 1:
                 raise ValueError(f"link {' - '.join(link.between)} stands twice; keep one")
@@ -96,13 +103,15 @@ class Settings(Setting):
         if missing:
             raise ValueError(f"sites without a link: {', '.join(missing)}; add them under {PROJECT}:links")
         if any(site.kind == "local" for site in self.sites) and self.local is None:
-            raise ValueError(f"sites of kind local need {PROJECT}:local with folder and base_port")
+            raise ValueError(f"sites of kind local need {PROJECT}:local; add it with folder and base_port")
         if self.cloud is not None or any(site.kind != "local" for site in self.sites):
             kinds = sorted(site.kind for site in self.sites)
             if kinds != ["aws", "openstack"]:
-                raise ValueError(f"sites of kinds {kinds}; a cloud stack has one of kind aws and one of kind openstack")
+                raise ValueError(
+                    f"sites of kinds {kinds}; a cloud stack has one of kind aws and one of kind openstack, so add or remove"
+                )
             if self.cloud is None:
-                raise ValueError(f"sites of kinds {kinds} need {PROJECT}:cloud with owner, budget and serving")
+                raise ValueError(f"sites of kinds {kinds} need {PROJECT}:cloud; add it with owner, budget and serving")
         return self
 
     @property
@@ -134,7 +143,7 @@ class Settings(Setting):
         try:
             return cls.model_validate(document)
         except ValidationError as error:
-            raise UserError(explain(error, subject)) from None
+            raise UserError(advise(error, subject, cls)) from None
 
     @classmethod
     def from_engine(cls, values: dict[str, str], stack: str) -> Self:
@@ -151,11 +160,15 @@ def stack_config(path: Path) -> dict[str, Any]:
         raise UserError(f"stack file {path.name} is unknown; stacks: {', '.join(known)}")
     try:
         document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path.name} is not YAML: {' '.join(str(error).split())}; mend it there") from None
+    if not isinstance(document, dict):
+        raise UserError(f"{path.name} is {document!r:.40}, and must be a mapping; put its values under config:")
     config = document.get("config") or {}
     if not isinstance(config, dict):
-        raise UserError(f"{path.name}: config is {config!r:.40}, and must be a mapping of keys to values")
+        raise UserError(
+            f"{path.name}: config is {config!r:.40}, and must be a mapping; write {PROJECT}:KEY: VALUE below it"
+        )
     return config
 
 

@@ -12,7 +12,6 @@ from infra.cloud_contracts import (
     ClusterContract,
     ImagesContract,
     MeshContract,
-    PoolContract,
     SigningContract,
     StoreContract,
     TrainingContract,
@@ -24,7 +23,6 @@ from infra.mesh.fencing import SERVING
 from infra.scope import Scope
 from infra.settings import Settings
 from workloads.spec.delivery import Store
-from workloads.spec.errors import UserError
 from workloads.spec.recipe import Recipe
 
 _DIGEST_LENGTH = 12
@@ -35,7 +33,6 @@ def serve(
     inside: Scope,
     settings: Settings,
     recipe: Recipe,
-    pools: Sequence[PoolContract],
     stores: Mapping[str, StoreContract],
     cluster: ClusterContract,
     pictures: ImagesContract,
@@ -47,9 +44,6 @@ def serve(
 
     Replicas of a new run wait for its model while those of the former one serve. A platform that takes over from a lost
     one does not wait: it serves the lost one's model until it has its own.
-
-    Raises:
-        UserError: the model cannot be served so, or there is nothing to serve it on.
     """
     scope = inside.component("InferenceService", "inference")
     cloud = settings.of_cloud
@@ -63,8 +57,6 @@ def serve(
         trust=signer.public_config,
         takes_over=cloud.recovery.trusted_key is not None,
     )
-    service.check()
-    _check_nodes(settings, pools)
     names = [site.name for site in settings.sites]
     shared = next(stores[name] for name in names if stores[name].arn is not None)
     ready = [*_identity(scope, cluster, shared, mesh), *signer.ready]
@@ -76,14 +68,13 @@ def serve(
         apply(scope, f"inference-proxy-{index}", manifest, *mesh.ready)
         for index, manifest in enumerate(replicas.proxy(service))
     ]
-    placed = [_at_site(scope, settings, service, stores[name], shared, mesh, ready) for name in names]
+    placed = [_at_site(scope, service, stores[name], shared, mesh, ready) for name in names]
     ways = _ways_in(scope, settings, mesh)
     return CloudServiceContract(url=f"https://{cloud.serving.host}", ready=(*placed, *ways))
 
 
 def _at_site(
     scope: Scope,
-    settings: Settings,
     service: Service,
     store: StoreContract,
     shared: StoreContract,
@@ -103,8 +94,7 @@ def _at_site(
         *ready,
         ignore=("spec.replicas",),
     )
-    cluster = settings.of_cloud.cluster
-    apply(scope, f"{site}-inference-scaling", replica_counts.autoscaler(service, cluster, site), placed)
+    apply(scope, f"{site}-inference-scaling", replica_counts.autoscaler(service, site), placed)
     apply(scope, f"{site}-inference-disruption", replica_counts.disruption_budget(site), placed)
     return placed
 
@@ -156,15 +146,3 @@ def _ways_in(scope: Scope, settings: Settings, mesh: MeshContract) -> list[pulum
         "route": route,
     }
     return [apply(scope, f"inference-{name}", manifest, *mesh.ready) for name, manifest in manifests.items()]
-
-
-def _check_nodes(settings: Settings, pools: Sequence[PoolContract]) -> None:
-    """Raises `UserError` if replicas need more GPUs than any node of a site has."""
-    needed = settings.of_cloud.serving.gpus
-    for site in settings.sites:
-        most = max((pool.gpus_per_node for pool in pools if pool.site == site.name), default=0)
-        if needed > most:
-            raise UserError(
-                f"site {site.name!r}: a replica needs {needed} GPUs, and its nodes have {most} at most; lower "
-                "cloud.serving.gpus, or add a pool"
-            )

@@ -3,7 +3,7 @@
 from typing import Any, Final
 
 from infra.apps.served import NAME, Service, name_at, selector
-from infra.cloud_settings import ClusterSettings
+from infra.cloud_settings import ClusterSettings, ServingSettings
 from infra.manifests import labels
 from infra.mesh import ports
 from infra.mesh.fencing import MONITORING_NAMESPACE, SERVING
@@ -17,13 +17,18 @@ _BUSY_PERCENT: Final = 70  # of the CPUs that replicas ask for
 _CALM_S: Final = 300  # before replicas are taken away
 
 
-def autoscaler(service: Service, cluster: ClusterSettings, site: str) -> Manifest:
-    """Who sets the number of replicas at a site.
+def autoscaler(service: Service, site: str) -> Manifest:
+    """Who sets the number of replicas at a site."""
+    return _by_cpu(service, site) if service.serving.scale_on == "cpu" else _by_requests(service, site)
 
-    Raises:
-        UserError: requests are to be counted, and there is no Prometheus that would.
-    """
-    return _by_cpu(service, site) if service.serving.scale_on == "cpu" else _by_requests(service, cluster, site)
+
+def require_counter(serving: ServingSettings, cluster: ClusterSettings) -> None:
+    """Raises `UserError` if requests are to be counted, and there is no Prometheus that would."""
+    if serving.scale_on == "requests" and serving.prometheus is None and not cluster.monitored:
+        raise UserError(
+            "serving.scale_on requests needs Prometheus, and cluster.monitored is false; set "
+            "cloud.serving.scale_on: cpu, or cloud.serving.prometheus to the address of one"
+        )
 
 
 def _by_cpu(service: Service, site: str) -> Manifest:
@@ -47,13 +52,8 @@ def _by_cpu(service: Service, site: str) -> Manifest:
     return _object("autoscaling/v2", "HorizontalPodAutoscaler", site, spec)
 
 
-def _by_requests(service: Service, cluster: ClusterSettings, site: str) -> Manifest:
+def _by_requests(service: Service, site: str) -> Manifest:
     serving = service.serving
-    if serving.prometheus is None and not cluster.monitored:
-        raise UserError(
-            "serving.scale_on requests needs Prometheus, and cluster.monitored is false; set "
-            "cloud.serving.scale_on: cpu, or cloud.serving.prometheus to the address of one"
-        )
     low, high = _bounds(service)
     trigger = {
         "type": "prometheus",

@@ -39,23 +39,23 @@ class Service:
     def is_vllm(self) -> bool:
         return self.serving.runtime == "vllm"
 
-    def check(self) -> None:
-        """Raises `UserError` for what cannot be served so."""
-        if not self.is_vllm:
-            if self.serving.gpus:
-                raise UserError(
-                    f"serving.gpus {self.serving.gpus} with runtime onnx, which computes on the CPU; set "
-                    "cloud.serving.gpus: 0, or runtime: vllm"
-                )
-            return
-        kind = self.recipe.model
-        if not isinstance(kind, TransformersModel) or kind.auto != "causal-lm":
+
+def require_servable(recipe: Recipe, serving: ServingSettings) -> None:
+    """Raises `UserError` for a model that the runtime does not serve, and for GPUs that do not fit it."""
+    if serving.runtime == "onnx":
+        if serving.gpus:
             raise UserError(
-                f"runtime vllm serves language models, and recipe {self.recipe.name} is none; set "
-                "cloud.serving.runtime: onnx"
+                f"serving.gpus {serving.gpus} with runtime onnx, which computes on the CPU; set "
+                "cloud.serving.gpus: 0, or runtime: vllm"
             )
-        if not self.serving.gpus:
-            raise UserError("runtime vllm needs GPUs, and serving.gpus is 0; set cloud.serving.gpus to 1 or more")
+        return
+    kind = recipe.model
+    if not isinstance(kind, TransformersModel) or kind.auto != "causal-lm":
+        raise UserError(
+            f"runtime vllm serves language models, and recipe {recipe.name} is none; set cloud.serving.runtime: onnx"
+        )
+    if not serving.gpus:
+        raise UserError("runtime vllm needs GPUs, and serving.gpus is 0; set cloud.serving.gpus to 1 or more")
 
 
 def specs(service: Service, site: str, stores: tuple[Store, ...]) -> dict[str, str]:

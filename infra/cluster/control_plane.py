@@ -20,7 +20,6 @@ from infra.cloud_contracts import (
 from infra.cluster import addons, administrators, firewall, kubeconfig, system_nodes
 from infra.scope import Scope
 from infra.settings import Settings
-from workloads.spec.errors import UserError
 
 LOG_TYPES = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 """All that the control plane can write."""
@@ -35,18 +34,9 @@ def cluster(
     openstack_side: OpenStackNetworkContract,
     keyring: Mapping[str, KeyContract],
 ) -> ClusterContract:
-    """The control plane, ready for pods on AWS; nodes with GPUs come later.
-
-    Raises:
-        UserError: the API is public and the nodes' way out of the VPC is missing.
-    """
+    """The control plane, ready for pods on AWS; nodes with GPUs come later."""
     site, values = settings.aws_site
     wanted = settings.of_cloud.cluster
-    if wanted.public_access and values.nat == "none":
-        raise UserError(
-            f"site {site.name}: cluster.public_access makes the API public, and nat none leaves nodes no way to it; set "
-            "nat: one, or empty public_access"
-        )
     scope = scope.component("ControlPlane", f"{site.name}-cluster")
     role = grants.service_role(scope, f"{site.name}-cluster", grants.Trust.EKS)
     rights = (
@@ -165,7 +155,7 @@ def _provider(
     )
     return kubernetes.Provider(
         "kubernetes",
-        kubeconfig=own if given is None else given,
+        kubeconfig=own if given is None else kubeconfig.given(given),
         # who applies the stack may have to be let in first
         opts=scope.child(*admitted),
     )

@@ -8,9 +8,9 @@ import pulumi_kubernetes as kubernetes
 
 from infra.addressing import AddressPlan
 from infra.cloud_contracts import ClusterContract, ControllersContract
+from infra.cloud_settings import SYSTEM_POOL
 from infra.cluster import chart_values, hybrid_network, karpenter
 from infra.cluster.labels import POOL_LABEL
-from infra.cluster.nodes import SYSTEM_POOL
 from infra.manifests import apply
 from infra.releases import CHARTS, release
 from infra.scheduling.configuration import kueue_values

@@ -20,7 +20,6 @@ from infra.cluster.nodes import (
 from infra.cluster.pools import aws_pool
 from infra.scope import Scope
 from infra.settings import Settings
-from workloads.spec.errors import UserError
 
 CAPACITY_TYPES = {
     "on-demand": "ON_DEMAND",
@@ -36,7 +35,7 @@ def pools(
     """A contract a pool.
 
     Raises:
-        UserError: an instance type is unknown or has no EFA, or a zone is not the site's.
+        UserError: an instance type is unknown or has no EFA.
     """
     site, values = settings.aws_site
     if not values.gpu_pools:
@@ -65,11 +64,6 @@ class _Pool:
         self.facts: InstanceFacts = instance_facts(pool.name, pool.instance_type)
         self.efa = efa_interfaces(pool.name, self.facts) if pool.efa else 0
         self.tags = scope.naming.tags(self.name, site)
-        if pool.zone >= len(aws_side.private_subnets):
-            raise UserError(
-                f"pool {pool.name}: zone {pool.zone} is beyond the site's {len(aws_side.private_subnets)} zones, which "
-                f"count from 0; pick one below, or raise zones"
-            )
 
     def declared(self) -> PoolContract:
         facts = aws_pool(self.site, self.region, self.pool)

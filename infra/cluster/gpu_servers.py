@@ -42,23 +42,39 @@ def pools(
     if not values.gpu_servers:
         return ()
     scope = scope.component("GpuServers", f"{site.name}-gpu-servers")
-    servers = sum(group.count for group in values.gpu_servers)
+    count = sum(group.count for group in values.gpu_servers)
     identity = (
         anywhere(scope, site.name, here, cluster)
         if values.join == "roles-anywhere"
-        else activated(scope, site.name, here, cluster, servers)
+        else activated(scope, site.name, here, cluster, count)
     )
+    # before it can be reached a node only tries again and again
+    after = (*identity.ready, *cluster.ready, *link.ready)
+    return servers(scope, settings, addresses, here.region, openstack_side, cluster, identity, *after)
+
+
+def servers(
+    scope: Scope,
+    settings: Settings,
+    addresses: AddressPlan,
+    aws_region: str,
+    openstack_side: OpenStackNetworkContract,
+    cluster: ClusterContract,
+    identity: Anywhere | Activated,
+    *after: pulumi.Resource,
+) -> tuple[PoolContract, ...]:
+    """The servers themselves, once there is somebody for them to be."""
+    site, values = settings.openstack_site
     place = _Place(
         scope=scope,
         site=site.name,
         openstack_region=values.region,
-        aws_region=here.region,
+        aws_region=aws_region,
         addresses=addresses,
         network=openstack_side,
         cluster=cluster,
         identity=identity,
-        # before it can be reached a node only tries again and again
-        after=(*identity.ready, *cluster.ready, *link.ready, *openstack_side.ready),
+        after=(*after, *openstack_side.ready),
     )
     return tuple(place.pool(group) for group in values.gpu_servers)
 
@@ -145,7 +161,8 @@ class _Place:
             opts=self.scope.child(),
         )
 
-    def _volume(self, name: str, physical: str, group: GpuServers) -> openstack.blockstorage.Volume | None:
+    # in quotes: looked up, it imports a service that a stack may not need
+    def _volume(self, name: str, physical: str, group: GpuServers) -> "openstack.blockstorage.Volume | None":
         """For images and scratch space alone. Its type, and whether that encrypts, is the cloud's default."""
         if not group.volume_gib:
             return None
@@ -164,7 +181,7 @@ class _Place:
         name: str,
         physical: str,
         labels: Mapping[str, str],
-        volume: openstack.blockstorage.Volume | None,
+        volume: "openstack.blockstorage.Volume | None",
     ) -> pulumi.Output[str]:
         facts: dict[str, Any] = {
             "cluster": self.cluster.name,

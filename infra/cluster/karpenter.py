@@ -65,7 +65,9 @@ def install(scope: Scope, settings: Settings, cluster: ClusterContract) -> tuple
     return (controller, node_class, pool)
 
 
-def _interruptions(scope: Scope, name: str, site: str) -> aws.sqs.Queue:
+def _interruptions(
+    scope: Scope, name: str, site: str
+) -> "aws.sqs.Queue":  # in quotes: looked up, it imports a service that a stack may not need
     """A queue of what is about to happen to nodes, and the rules that fill it."""
     queue = aws.sqs.Queue(
         name,

@@ -6,9 +6,6 @@ from typing import Final
 
 import pulumi_aws as aws
 
-SYSTEM_POOL: Final = "system"
-"""The pool of AWS nodes that carry controllers and webhooks, near the control plane."""
-
 GPU_TAINT: Final = ("nvidia.com/gpu", "present", "NoSchedule")
 """Key, value and effect: only what asks for GPUs may stand on their nodes."""
 

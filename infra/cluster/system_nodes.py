@@ -5,8 +5,9 @@ import pulumi_aws as aws
 
 from infra.access import grants
 from infra.cloud_contracts import AwsNetworkContract, ClusterContract
+from infra.cloud_settings import SYSTEM_POOL
 from infra.cluster.labels import node_labels
-from infra.cluster.nodes import SYSTEM_POOL, ami_type, instance_tags, metadata_options, root_volume
+from infra.cluster.nodes import ami_type, instance_tags, metadata_options, root_volume
 from infra.scope import Scope
 from infra.settings import Settings
 

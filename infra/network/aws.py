@@ -22,17 +22,8 @@ if TYPE_CHECKING:
 def network(
     scope: Scope, settings: Settings, addresses: AddressPlan, keyring: Mapping[str, KeyContract]
 ) -> AwsNetworkContract:
-    """A VPC with its ways in and out. Private subnets hold nodes and pods, intra ones have no way out.
-
-    Raises:
-        UserError: nodes would have no way to AWS's services.
-    """
+    """A VPC with its ways in and out. Private subnets hold nodes and pods, intra ones have no way out."""
     site, values = settings.aws_site
-    if values.nat == "none" and not values.interface_endpoints:
-        raise UserError(
-            f"site {site.name}: nat none and interface_endpoints false leave nodes no way to ECR and EKS; "
-            "set interface_endpoints: true, or nat: one"
-        )
     scope = scope.component("AwsNetwork", f"{site.name}-network")
     vpc = aws.ec2.Vpc(
         site.name,

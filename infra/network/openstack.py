@@ -163,7 +163,7 @@ def _routed(
         cidr=str(addresses.openstack.nodes),
         gateway_ip=str(addresses.openstack.router),
         allocation_pools=[{"start": str(first), "end": str(last)}],  # fixed addresses lie before them
-        dns_nameservers=list(values.dns),
+        dns_nameservers=[str(server) for server in values.dns],
         tags=tags,
         opts=scope.child(),
     )

@@ -8,6 +8,8 @@ from infra.addressing import AddressPlan
 from workloads.spec.errors import UserError
 
 TUNNELS = (1, 2)
+USED: Mapping[str, int] = {"gateway": 2, "vpnaas": 1}
+"""How many of them carry the link, by what ends it."""
 
 STANDARD_MBPS, LARGE_MBPS = 1250, 5000
 """Of one tunnel, from the Site-to-Site VPN quotas; large ones end at a transit gateway only."""

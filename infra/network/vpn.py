@@ -10,7 +10,7 @@ from infra.cloud_contracts import AwsNetworkContract, CloudLinkContract, KeyCont
 from infra.network.gateway import gateway
 from infra.network.logs import log_group
 from infra.network.transit import attach, transit
-from infra.network.tunnels import CBC, GCM, TUNNELS, bandwidth, options
+from infra.network.tunnels import CBC, GCM, USED, bandwidth, options
 from infra.network.vpnaas import static_route, vpnaas
 from infra.scope import Scope
 from infra.settings import Settings
@@ -43,7 +43,7 @@ def link(
     core = transit(scope, aws_site.name, addresses, aws_side)
     customer = _customer_gateway(scope, site.name, addresses, openstack_side)
     logs = log_group(scope, f"{site.name}-vpn", values.log_days, keyring)
-    carried = bandwidth(figures.rate, len(TUNNELS) if dynamic else 1)
+    carried = bandwidth(figures.rate, USED[project.vpn])
     connection = _connection(scope, site.name, addresses, core.gateway, customer, logs, carried, dynamic=dynamic)
     attached = attach(scope, f"{site.name}-vpn", connection.transit_gateway_attachment_id, core.table)
     if dynamic:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from infra.addressing import address_plan
+from infra.cloud_checks import require_zones
 from infra.cluster.catalogue import efa_interfaces, instance_facts
 from infra.operations import preflight
 from infra.operations.account_checks import account_checks
@@ -20,7 +21,6 @@ from infra.settings import Settings
 from infra.toolchain.engine import HOME
 from infra.toolchain.plugins import required
 from workloads.planning import plan_run
-from workloads.spec.errors import UserError
 from workloads.spec.recipe import load_recipe
 
 _GIB: Final = 1 << 30
@@ -76,12 +76,7 @@ def _efa(settings: Settings) -> str:
 
 def _zones(settings: Settings) -> str:
     _, values = settings.aws_site
-    for pool in values.gpu_pools:
-        if pool.zone >= values.zones:
-            raise UserError(
-                f"pool {pool.name}: zone {pool.zone}, limit {values.zones - 1} (they count from 0); pick one below, or "
-                "raise zones"
-            )
+    require_zones(settings)
     return f"{values.zones} zones"
 
 

@@ -17,19 +17,10 @@ from workloads.spec.errors import UserError
 def stores(
     scope: Scope, settings: Settings, here: AccountContract, keyring: Mapping[str, KeyContract]
 ) -> Mapping[str, StoreContract]:
-    """The stores by site. A recovery has stores of its own and reads the lost platform's replica beside them.
-
-    Raises:
-        UserError: the replica or what is restored from would not outlive the region.
-    """
+    """The stores by site. A recovery has stores of its own and reads the lost platform's replica beside them."""
     values = settings.of_cloud.storage
-    aws_site, place = settings.aws_site
+    aws_site, _ = settings.aws_site
     openstack_site, project = settings.openstack_site
-    if values.replica_region == place.region:
-        raise UserError(
-            f"artefacts are replicated to {place.region}, where they are already; set cloud.storage.replica_region "
-            "to another region, or leave it out"
-        )
     scope = scope.component("Artefacts", "artefacts")
     store = _bucket_store(scope, settings, here, keyring["artefacts"], aws_site.name)
     return {

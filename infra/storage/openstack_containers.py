@@ -27,12 +27,22 @@ def container_store(
     Copies of the keys are in Barbican, for whoever has only the project, and in Secrets Manager, for whoever has only
     the AWS account: what a site stores is not lost with the other cloud.
     """
+    store, payload = container(scope, site, project, values)
+    kept_secret(scope, f"{site}-artefacts", payload, key, values)
+    if project.object_store.kind != "swift":
+        _versions_by_s3(scope, f"{site}-artefacts", store, values)
+    return store
+
+
+def container(
+    scope: Scope, site: str, project: OpenStackSettings, values: StorageSettings
+) -> tuple[StoreContract, pulumi.Output[str]]:
+    """What of it lies in the project, and the keys as JSON, for whoever is to have a copy."""
     name, place = f"{site}-artefacts", project.object_store
-    swift = place.kind == "swift"
-    container = openstack.objectstorage.Container(
+    made = openstack.objectstorage.Container(
         name,
         name=scope.naming.physical(name),
-        versioning=True if swift else None,
+        versioning=True if place.kind == "swift" else None,
         force_destroy=values.erasable,
         metadata=scope.naming.tags(site=site),
         opts=scope.keeper(),
@@ -51,22 +61,19 @@ def container_store(
         metadata=scope.naming.tags(site=site),
         opts=scope.child(),
     )
-    kept_secret(scope, name, payload, key, values)
     store = StoreContract(
         site=site,
-        bucket=container.name,
-        url=pulumi.Output.concat("s3://", container.name),
+        bucket=made.name,
+        url=pulumi.Output.concat("s3://", made.name),
         endpoint=place.endpoint,
         region=place.region,
         arn=None,
         key_arn=None,
         access_key=access_key,
         secret_key=drawn.secret,
-        resource=container,
+        resource=made,
     )
-    if not swift:
-        _versions_by_s3(scope, name, store, values)
-    return store
+    return store, payload
 
 
 def _versions_by_s3(scope: Scope, name: str, store: StoreContract, values: StorageSettings) -> None:

@@ -25,7 +25,9 @@ def repositories(scope: Scope, settings: Settings) -> RepositoryContract:
     )
 
 
-def _repository(scope: Scope, name: str, *, erasable: bool) -> aws.ecr.Repository:
+def _repository(
+    scope: Scope, name: str, *, erasable: bool
+) -> "aws.ecr.Repository":  # in quotes: looked up, it imports a service that a stack may not need
     repository = aws.ecr.Repository(
         name,
         name=f"{scope.naming.prefix}/{name}",

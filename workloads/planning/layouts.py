@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isqrt
 
 from workloads.planning.architecture import Architecture
 from workloads.planning.batches import share_batch
@@ -130,11 +131,7 @@ def _site_plan(
 ) -> tuple[SitePlan, Memory]:
     """With the micro-batch that is fastest of those that fit, or the least one if none does."""
     inner, share = situation.recipe.train.inner, batch // layout.data_ranks
-    sizes = (
-        [size for size in range(share, 0, -1) if share % size == 0]
-        if inner.micro_batch == "auto"
-        else [inner.micro_batch]
-    )
+    sizes = _divisors(share) if inner.micro_batch == "auto" else [inner.micro_batch]
     sizes = [size for size in sizes if share // size >= layout.pipeline]
     if not sizes:
         raise UserError(
@@ -158,6 +155,12 @@ def _site_plan(
         choices.append((plan, memory))
     fitting = [choice for choice in choices if not _lack(site, choice[1])]
     return min(fitting, key=lambda choice: choice[0].step_s or 0.0) if fitting else choices[-1]
+
+
+def _divisors(number: int) -> list[int]:
+    """The greatest first."""
+    low = [divisor for divisor in range(1, isqrt(number) + 1) if number % divisor == 0]
+    return sorted({*low, *(number // divisor for divisor in low)}, reverse=True)
 
 
 def _step_s(

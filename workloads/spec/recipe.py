@@ -7,9 +7,10 @@ from typing import Annotated, Literal
 import yaml
 from pydantic import Field, JsonValue, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
+from workloads.spec.advice import advise
 from workloads.spec.base import Fraction, Frozen, Name, SiteName
 from workloads.spec.data import Data
-from workloads.spec.errors import UserError, explain
+from workloads.spec.errors import UserError
 from workloads.spec.plan import Bits, Layout, Precision
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -220,7 +221,7 @@ def load_recipe(name: str, overrides: dict[str, JsonValue] | None = None) -> Rec
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:
-        raise UserError(explain(error, f"recipe {name}")) from None
+        raise UserError(advise(error, f"recipe {name}", Recipe)) from None
 
 
 def _leaves(overrides: dict[str, JsonValue], prefix: str = "") -> Iterator[tuple[str, JsonValue]]:

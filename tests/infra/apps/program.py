@@ -69,7 +69,6 @@ def served(
             inside,
             settings,
             recipe or load_recipe("language"),
-            fakes.pools(),
             _stores(scope, restore_from),
             cluster,
             fakes.images(),

@@ -8,9 +8,7 @@ from tests.infra.apps.program import containers, environment, objects, pod_specs
 from tests.kit.cloud import cloud_settings
 from tests.kit.schemas import manifests_of, validate_all
 from workloads.spec.delivery import FetchLaunch, Store
-from workloads.spec.errors import UserError
 from workloads.spec.launch import ServeLaunch
-from workloads.spec.recipe import load_recipe
 
 SITES = ("aws-1", "os-1")
 VLLM = {"cloud.serving.runtime": "vllm", "cloud.serving.gpus": 1}
@@ -135,9 +133,7 @@ def test_cpu_decides_where_the_stack_says_so():
     assert not objects(program, "ScaledObject")
 
 
-def test_requests_without_prometheus_are_refused():
-    with pytest.raises(UserError, match=r"scale_on requests needs Prometheus.*set cloud\.serving\.scale_on: cpu"):
-        served(**{"cloud.cluster.monitored": False})
+def test_another_prometheus_can_be_asked():
     own = {"cloud.cluster.monitored": False, "cloud.serving.prometheus": "http://prometheus.example.org"}
     spec = objects(served(**own), "ScaledObject")["inference-os-1"]["spec"]
     assert spec["triggers"][0]["metadata"]["serverAddress"] == "http://prometheus.example.org"
@@ -228,17 +224,3 @@ def test_where_vllm_tells_its_metrics_nothing_else_is_answered(vllm):
     policy = objects(vllm, "AuthorizationPolicy")["inference-metrics-alone"]["spec"]
     assert policy["action"] == "DENY"
     assert policy["rules"] == [{"to": [{"operation": {"ports": ["8081"], "notPaths": ["/metrics", "/health"]}}]}]
-
-
-@pytest.mark.parametrize(
-    ("recipe", "changes", "words"),
-    [
-        ("iris", VLLM, "runtime vllm serves language models, and recipe iris is none"),
-        ("language", {"cloud.serving.runtime": "vllm"}, "runtime vllm needs GPUs"),
-        ("language", {"cloud.serving.gpus": 1}, "runtime onnx, which computes on the CPU"),
-        ("language", {**VLLM, "cloud.serving.gpus": 4}, "a replica needs 4 GPUs, and its nodes have 1 at most"),
-    ],
-)
-def test_what_cannot_be_served_is_refused(recipe, changes, words):
-    with pytest.raises(UserError, match=words):
-        served(load_recipe(recipe), **changes)

@@ -10,6 +10,7 @@ from infra.addressing import address_plan
 from infra.cluster import addons, control_plane, kubeconfig
 from infra.cluster.administrators import entry_name
 from infra.cluster.firewall import OPENINGS
+from infra.settings import ROOT
 from tests.kit import cloud_fakes as fakes
 from tests.kit.cloud import cloud_settings, declare
 from workloads.spec.errors import UserError
@@ -36,11 +37,6 @@ def test_the_api_is_public_or_private_and_never_both(plane, networks):
     assert inputs["endpointPrivateAccess"] is not bool(networks)
     # the nodes of the other site come from outside too, by their router's address
     assert inputs.get("publicAccessCidrs", []) == [*networks, *(["192.0.2.30/32"] if networks else [])]
-
-
-def test_a_public_api_without_a_way_out_for_nodes_is_refused(plane):
-    with pytest.raises(UserError, match="cluster.public_access makes the API public, and nat none"):
-        plane(**{"sites.0.aws.nat": "none"})
 
 
 def test_secrets_are_encrypted_and_everything_is_logged_to_an_encrypted_group(plane):
@@ -190,6 +186,17 @@ def test_a_given_kubeconfig_is_used_instead_and_eks_is_declared_all_the_same(pla
     program = plane(**{"cloud.cluster.kubeconfig": "/etc/lab/admin.conf"})
     assert program.one("pulumi:providers:kubernetes").inputs["kubeconfig"] == "/etc/lab/admin.conf"
     assert program.one(CLUSTER).inputs["version"] == "1.34"
+
+
+def test_a_given_file_is_of_the_project_s_root_wherever_the_engine_is(monkeypatch):
+    monkeypatch.chdir(ROOT / "infra")
+    assert kubeconfig.given(".state/lab/kubeconfig") == "../.state/lab/kubeconfig"
+    for as_it_is in ("/etc/lab/admin.conf", "apiVersion: v1"):
+        assert kubeconfig.given(as_it_is) == as_it_is
+    monkeypatch.setattr(kubeconfig, "ROOT", ROOT / "stacks")
+    kubeconfig.require_file("Pulumi.lab.yaml")
+    with pytest.raises(UserError, match=r"'Pulumi.bal.yaml' is no file here .*; write the cluster's there"):
+        kubeconfig.require_file("Pulumi.bal.yaml")
 
 
 def test_equal_facts_give_an_equal_kubeconfig():

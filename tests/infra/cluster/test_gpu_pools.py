@@ -116,11 +116,6 @@ def test_efa_on_a_type_without_it_is_refused(pools):
         pools(**pool(instance_type="g6.xlarge", efa=True, placement_group=True))
 
 
-def test_a_zone_that_the_site_does_not_have_is_refused(pools):
-    with pytest.raises(UserError, match="pool big: zone 4 is beyond the site's 2 zones"):
-        pools(**pool(zone=4))
-
-
 def test_roots_are_encrypted_and_metadata_is_out_of_reach_of_pods(pools):
     template = pools(**pool(volume_gib=500)).one(TEMPLATE).inputs
     (disk,) = template["blockDeviceMappings"]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from infra.addressing import address_plan
 from infra.network.appliance import Appliance, files, user_data
 from infra.network.appliance.render import USER_DATA_LIMIT
-from infra.network.tunnels import ESP_LIFETIME_S, GCM, IKE_LIFETIME_S
+from infra.network.tunnels import DPD_S, ESP_LIFETIME_S, GCM, IKE_LIFETIME_S
 from tests.kit.cloud import cloud_settings
 
 PATIENT = settings(deadline=None)  # a timing is no assertion
@@ -119,6 +119,20 @@ def test_a_tunnel_is_an_interface_that_routes_choose(tunnel):
     assert sections(FILES["/etc/strongswan.d/isthmus.conf"])["charon-systemd"]["install_routes"] == "no"
 
 
+def test_a_peer_that_is_dead_is_known_about_when_aws_would_know():
+    values = {
+        key: float(value)
+        for key, value in sections(FILES["/etc/strongswan.d/isthmus.conf"])["charon-systemd"].items()
+        if key.startswith("retransmit")
+    }
+    waits = [
+        values["retransmit_timeout"] * values["retransmit_base"] ** retry
+        for retry in range(int(values["retransmit_tries"]) + 1)
+    ]
+    connection = sections(FILES["/etc/swanctl/conf.d/isthmus.conf"])["connections"]["aws-1"]
+    assert 20 < sum(waits) + float(connection["dpd_delay"].rstrip("s")) < DPD_S * 1.1
+
+
 def test_keys_come_from_memory_before_strongswan_starts():
     assert "include /run/isthmus-keys/*.conf" in FILES["/etc/swanctl/conf.d/isthmus.conf"]
     assert "/run/isthmus-keys/*.conf r," in FILES["/etc/apparmor.d/local/usr.sbin.swanctl"]
@@ -138,7 +152,7 @@ def test_bgp_speaks_over_both_tunnels_at_once():
         assert f"neighbor {peer} prefix-list to-aws out" in lines
     assert "maximum-paths 2" in lines
     assert "timers bgp 10 30" in lines
-    assert "bgp graceful-restart" in lines
+    assert "bgp graceful-restart-disable" in lines, "stale routes would lead into a tunnel that is lost"
     assert not any("bfd" in line for line in lines if not line.startswith("!"))
     assert "bgpd=yes" in FILES["/etc/frr/daemons"]
 

@@ -103,12 +103,10 @@ def test_endpoints_admit_the_vpc_and_the_hybrid_nodes_over_tls_alone(network):
     assert "egress" not in group
 
 
-def test_interface_endpoints_can_be_left_out_but_not_with_every_other_way(network):
+def test_interface_endpoints_can_be_left_out(network):
     program = network(**{"sites.0.aws.interface_endpoints": False})
     assert program.one("aws:ec2/vpcEndpoint:VpcEndpoint").name == "aws-1-s3"
     assert not program.of_type("aws:ec2/securityGroup:SecurityGroup")
-    with pytest.raises(UserError, match=r"site aws-1: nat none .* set interface_endpoints: true, or nat: one"):
-        network(**{"sites.0.aws.interface_endpoints": False, "sites.0.aws.nat": "none"})
 
 
 def test_the_default_group_admits_nothing(network):

@@ -47,7 +47,12 @@ def test_the_dev_stack_with_images_passes_every_check_of_its_values():
             "g6.xlarge has no EFA",
             "set efa: false",
         ),
-        ("zones of pools", {"sites.0.aws.gpu_pools.0.zone": 4}, "zone 4, limit 1", "pick one below"),
+        (
+            "zones of pools",
+            {"sites.0.aws.gpu_pools.0.zone": 4},
+            "zone 4 is beyond the site's 2 zones",
+            "pick one below",
+        ),
         ("plan of the run", {"training.recipe": "nothing"}, "recipe 'nothing' is unknown", ""),
         ("plan of the run", {"sites.1.openstack.gpu_servers.0.gpu.kind": "h900"}, "'h900' is not one of", "or one of"),
         ("budget", {"cloud.monthly_budget_usd": 100}, "USD a month", "use fewer or smaller nodes"),

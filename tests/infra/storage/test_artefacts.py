@@ -9,7 +9,6 @@ from infra.storage.bucket_policies import bucket_policy
 from infra.storage.keys import keys
 from tests.kit import cloud_fakes as fakes
 from tests.kit.cloud import cloud_settings, declare
-from workloads.spec.errors import UserError
 
 BUCKET = "aws:s3/bucket:Bucket"
 VERSIONING = "aws:s3/bucketVersioning:BucketVersioning"
@@ -124,11 +123,6 @@ def test_without_a_replica_region_nothing_is_in_another():
     program = declared()
     assert program.of_type(REPLICATION) == []
     assert {r.inputs["region"] for r in program.resources if r.type.startswith("aws:s3/")} == {"eu-central-1"}
-
-
-def test_a_replica_in_the_same_region_is_refused():
-    with pytest.raises(UserError, match="replicated to eu-central-1, where they are already"):
-        declared(**{"cloud.storage.replica_region": "eu-central-1"})
 
 
 def test_a_recovery_reads_the_replica_by_name_and_declares_nothing_of_it():
