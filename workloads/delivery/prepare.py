@@ -1,5 +1,6 @@
 """A site's data, made where it is trained on."""
 
+import sys
 from pathlib import Path
 
 from workloads.spec.artifact import MANIFEST
@@ -21,8 +22,8 @@ def prepare(launch: LaunchSpec, site: str, folder: Path | None = None) -> ShardM
     if (target / MANIFEST).exists():
         try:
             return verify_shard(target, digest)
-        except UserError:  # an attempt that was cut off, or files that were changed: made again
-            pass
+        except UserError as error:  # an attempt that was cut off, or files that were changed
+            sys.stderr.write(f"note: {error}; it is made again\n")
     from workloads.trainer.shard import make_shard  # noqa: PLC0415 - its readers take seconds to import
 
     make_shard(ShardLaunch(recipe=launch.recipe, site=site, sites=names, folder=target))
