@@ -30,7 +30,7 @@ class Trainer:
         self._model = build_model(job.task)
         self._optimizers = build_optimizers(job.task, self._model)
         self._batches = Batches(job.task, site)
-        make = way_of(job.method.kind)
+        make = way_of(job, site)
         self._start_bytes = _status_bytes("VmRSS")
         self._way = make(job, site, self._model, self._optimizers)
         self._last_step = job.steps

@@ -25,9 +25,9 @@ class Way(Protocol):
         """See the other site through, and stop."""
 
 
-def way_of(kind: str) -> Callable[[Job, int, nn.Module, Sequence[Optimizer]], Way]:
-    """What makes the way of a method's kind at a site, and connects it with the other."""
-    match kind:
+def way_of(job: Job, site: int) -> Callable[[Job, int, nn.Module, Sequence[Optimizer]], Way]:
+    """What makes the way of the job's method at a site, and connects it with the other."""
+    match job.method.kind:
         case "post-local":
             from tests.bench.wan.methods.post_local import PostLocal  # noqa: PLC0415
 
@@ -37,8 +37,9 @@ def way_of(kind: str) -> Callable[[Job, int, nn.Module, Sequence[Optimizer]], Wa
 
             return TorchftDiLoCo
         case "isthmus":
-            from tests.bench.wan.methods.isthmus import Isthmus  # noqa: PLC0415
+            from tests.bench.wan.methods.isthmus import Isthmus, warm_up  # noqa: PLC0415
 
+            warm_up(job, site)
             return Isthmus
         case _:
             from tests.bench.wan.methods.lock_step import LockStep  # noqa: PLC0415

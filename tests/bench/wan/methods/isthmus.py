@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 from torch.nn.utils import vector_to_parameters
 from torch.optim import Optimizer
@@ -10,8 +11,30 @@ from torch.optim import Optimizer
 from tests.bench.wan.jobs import SITES, Job
 from tests.bench.wan.methods.group import PATIENCE, flat
 from tests.bench.wan.product import plan_of
+from workloads.spec.base import Endpoint
 from workloads.spec.plan import Plan
 from workloads.sync import Exchange, Synchronizer
+
+
+_TINY = 1 << 16  # values
+_MAX_FRAME_BYTES = 1 << 30
+
+
+def warm_up(job: Job, site: int) -> None:
+    """Take a tiny model through all rounds, beside the peer that does the same.
+
+    The libraries' code that this loads is some 20 MB whatever the model's size: not memory that rounds take.
+    """
+    model, plan = torch.zeros(_TINY), plan_of(job).model_copy(update={"fragments": 1})
+    # the store and the lighthouse of other methods are not there
+    exchange = _exchange(job, site, [Endpoint(host=job.hosts[at], port=job.ports[at]) for at in range(len(SITES))], plan)
+    synchronizer = Synchronizer(site=SITES[site], sites=SITES, initial=model, plan=plan, exchange=exchange)
+    for turn in range(1, len(plan.rounds) + 1):
+        synchronizer.begin(model, turn)
+        synchronizer.arrived(None)
+        synchronizer.commit()
+        synchronizer.merge(model)
+    _end(synchronizer, exchange)
 
 
 class Isthmus:
@@ -28,17 +51,8 @@ class Isthmus:
         # parameters become views of one flat tensor, so that nothing need be gathered
         self._flat = flat(model)
         vector_to_parameters(self._flat, model.parameters())
-        self._exchange = Exchange(
-            run_id="bench",
-            site=SITES[site],
-            listen=job.endpoint(site),
-            peers={SITES[1 - site]: job.endpoint(1 - site)},
-            credentials=job.credentials[site] if job.credentials else None,
-            max_frame_bytes=self._flat.numel() * self._flat.element_size(),
-            fragments=self._plan.fragments,
-        )
-        self._exchange.start()
-        self._exchange.rendezvous([], PATIENCE.total_seconds())
+        endpoints = [job.endpoint(at) for at in range(len(SITES))]
+        self._exchange = _exchange(job, site, endpoints, self._plan)
         self._synchronizer = Synchronizer(
             site=SITES[site], sites=SITES, initial=self._flat, plan=self._plan, exchange=self._exchange
         )
@@ -57,9 +71,7 @@ class Isthmus:
         return self._synchronizer.outer_tensors()["parameters"].clone()
 
     def close(self) -> None:
-        self._exchange.drain(PATIENCE.total_seconds())
-        self._synchronizer.close()
-        self._exchange.close()
+        _end(self._synchronizer, self._exchange)
 
     def _commit(self, begun_by: int) -> None:
         """Commit the turns that were begun at step `begun_by` or before."""
@@ -68,6 +80,28 @@ class Isthmus:
             self._synchronizer.arrived(None)
             self._synchronizer.commit()
             self._synchronizer.merge(self._flat[where])
+
+
+def _exchange(job: Job, site: int, endpoints: Sequence[Endpoint], plan: Plan) -> Exchange:
+    """The site's own, once it has met the other."""
+    exchange = Exchange(
+        run_id="bench",
+        site=SITES[site],
+        listen=endpoints[site],
+        peers={SITES[1 - site]: endpoints[1 - site]},
+        credentials=job.credentials[site] if job.credentials else None,
+        max_frame_bytes=_MAX_FRAME_BYTES,
+        fragments=plan.fragments,
+    )
+    exchange.start()
+    exchange.rendezvous([], PATIENCE.total_seconds())
+    return exchange
+
+
+def _end(synchronizer: Synchronizer, exchange: Exchange) -> None:
+    exchange.drain(PATIENCE.total_seconds())
+    synchronizer.close()
+    exchange.close()
 
 
 def _due_steps(plan: Plan) -> tuple[int, ...]:
