@@ -15,7 +15,6 @@ from workloads.spec.base import Endpoint
 from workloads.spec.plan import Plan
 from workloads.sync import Exchange, Synchronizer
 
-
 _TINY = 1 << 16  # values
 _MAX_FRAME_BYTES = 1 << 30
 
