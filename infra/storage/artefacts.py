@@ -22,24 +22,23 @@ def stores(
     aws_site, _ = settings.aws_site
     openstack_site, project = settings.openstack_site
     scope = scope.component("Artefacts", "artefacts")
-    store = _bucket_store(scope, settings, here, keyring["artefacts"], aws_site.name)
+    store = _bucket_store(scope, settings, here, keyring["artefacts"])
     return {
         aws_site.name: replace(store, restore_from=values.restore_from),
         openstack_site.name: container_store(scope, openstack_site.name, project, values, keyring["artefacts"]),
     }
 
 
-def _bucket_store(
-    scope: Scope, settings: Settings, here: AccountContract, key: KeyContract, site: str
-) -> StoreContract:
-    values = settings.of_cloud.storage
+def _bucket_store(scope: Scope, settings: Settings, here: AccountContract, key: KeyContract) -> StoreContract:
+    values, (aws_site, aws) = settings.of_cloud.storage, settings.aws_site
+    site = aws_site.name
     name = f"{site}-artefacts"
     made = private_bucket(scope, name, _physical(scope, here, name), key.arn, values, site, here.region)
     store = StoreContract(
         site=site,
         bucket=made.bucket.bucket,
         url=pulumi.Output.concat("s3://", made.bucket.bucket),
-        endpoint=None,
+        endpoint=aws.endpoints.get("s3"),
         region=here.region,
         arn=made.bucket.arn,
         key_arn=key.arn,
