@@ -1,0 +1,1 @@
+"""NetworkPolicies of networking.k8s.io/v1, enforced on one node of the lab: a stand-in for what Cilium does there."""
