@@ -2,8 +2,10 @@
 # Tools for whoever looks after the link: this project's own command line, and what measures a way between two sites.
 # It holds no tunnel: those end on the gateway VM. Not built by a stack, but by hand:
 #   docker buildx build --file infra/images/gateway.Dockerfile .
-# A mirror of packages comes by build arguments, its credentials by a secret; neither is in the image:
+# A mirror of packages comes by build arguments, its credentials and its certificate's authority by secrets; none of it
+# is in the image:
 #   --build-arg PIP_INDEX_URL=… --build-arg UV_INDEX_URL=… --secret id=netrc,src=$HOME/.netrc
+#   --secret id=authorities,src=/etc/ssl/certs/ca-certificates.crt
 
 # Python of Debian, or Debian itself, which gets its own Python. Give it by digest: --build-arg BASE=…@sha256:…
 ARG BASE=docker.io/library/python:3.12-slim-trixie
@@ -20,7 +22,11 @@ ARG PIP_INDEX_URL=https://pypi.org/simple
 ARG UV_INDEX_URL=https://pypi.org/simple
 COPY locks/uv.txt locks/infra.txt /locks/
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
-    python3 -m venv /uv \
+    --mount=type=secret,id=authorities,target=/run/secrets/authorities \
+    if [ -s /run/secrets/authorities ]; then \
+      export PIP_CERT=/run/secrets/authorities SSL_CERT_FILE=/run/secrets/authorities; \
+    fi \
+    && python3 -m venv /uv \
     && /uv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /locks/uv.txt \
     && /uv/bin/uv venv --python "$(command -v python3)" /opt/isthmus \
     && /uv/bin/uv pip sync --no-cache --compile-bytecode --require-hashes \
@@ -37,8 +43,8 @@ LABEL org.opencontainers.image.title="isthmus-gateway" \
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends iperf3 iproute2 iputils-ping mtr-tiny \
     && rm -rf /var/lib/apt/lists/* \
-    && groupadd --gid 65532 isthmus \
-    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin isthmus
+    && groupadd --gid 10001 isthmus \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin isthmus
 COPY --from=packages /opt/isthmus /opt/isthmus
 COPY Pulumi.yaml pyproject.toml /srv/isthmus/
 COPY stacks /srv/isthmus/stacks
@@ -51,6 +57,6 @@ ENV PATH=/opt/isthmus/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
 WORKDIR /srv/isthmus
-USER 65532:65532
+USER 10001:10001
 ENTRYPOINT ["python", "-m"]
 CMD ["infra.operations", "--help"]

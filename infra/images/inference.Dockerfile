@@ -1,8 +1,10 @@
 # syntax=docker/dockerfile:1
 # What answers: `python -m workloads.inference SPEC`, on port 8080, with its health on 8081.
 # Build from the root of the repository:  docker buildx build --file infra/images/inference.Dockerfile .
-# A mirror of packages comes by build arguments, its credentials by a secret; neither is in the image:
+# A mirror of packages comes by build arguments, its credentials and its certificate's authority by secrets; none of it
+# is in the image:
 #   --build-arg PIP_INDEX_URL=… --build-arg UV_INDEX_URL=… --secret id=netrc,src=$HOME/.netrc
+#   --secret id=authorities,src=/etc/ssl/certs/ca-certificates.crt
 
 # Python of Debian, or Debian itself, which gets its own Python. Give it by digest: --build-arg BASE=…@sha256:…
 ARG BASE=docker.io/library/python:3.12-slim-trixie
@@ -19,7 +21,11 @@ ARG PIP_INDEX_URL=https://pypi.org/simple
 ARG UV_INDEX_URL=https://pypi.org/simple
 COPY locks/uv.txt locks/serve.txt /locks/
 RUN --mount=type=secret,id=netrc,target=/root/.netrc \
-    python3 -m venv /uv \
+    --mount=type=secret,id=authorities,target=/run/secrets/authorities \
+    if [ -s /run/secrets/authorities ]; then \
+      export PIP_CERT=/run/secrets/authorities SSL_CERT_FILE=/run/secrets/authorities; \
+    fi \
+    && python3 -m venv /uv \
     && /uv/bin/python -m pip install --no-cache-dir --require-hashes --requirement /locks/uv.txt \
     && /uv/bin/uv venv --python "$(command -v python3)" /opt/isthmus \
     && /uv/bin/uv pip sync --no-cache --compile-bytecode --require-hashes \
@@ -33,8 +39,8 @@ LABEL org.opencontainers.image.title="isthmus-inference" \
       org.opencontainers.image.description="Serves one model by the Open Inference Protocol" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-RUN groupadd --gid 65532 isthmus \
-    && useradd --uid 65532 --gid 65532 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin isthmus
+RUN groupadd --gid 10001 isthmus \
+    && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin isthmus
 COPY --from=packages /opt/isthmus /opt/isthmus
 COPY workloads/__init__.py /srv/isthmus/workloads/
 COPY workloads/delivery /srv/isthmus/workloads/delivery
@@ -49,7 +55,7 @@ ENV PATH=/opt/isthmus/bin:/usr/local/bin:/usr/bin:/bin \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp
 WORKDIR /srv/isthmus
-USER 65532:65532
+USER 10001:10001
 EXPOSE 8080 8081
 # Kubernetes has probes of its own; this is for whoever runs the image without it.
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \

@@ -3,6 +3,7 @@
 import ast
 import re
 import shlex
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,44 @@ def imported(root: Path, entries: Iterable[str], packages: Iterable[str]) -> set
             elif isinstance(node, ast.ImportFrom) and node.module:
                 waiting += [node.module, *(f"{node.module}.{name.name}" for name in node.names)]
     return seen
+
+
+def foreign(root: Path, entries: Iterable[str], packages: Iterable[str]) -> dict[str, str]:
+    """Modules of neither `packages` nor Python itself that load with `entries`, by their first name, and who wants each.
+
+    What is imported inside a function is left out: whoever calls that says what it takes.
+    """
+    seen: set[str] = set()
+    found: dict[str, str] = {}
+    waiting = list(entries)
+    while waiting:
+        module = waiting.pop()
+        path = _file_of(root, module)
+        if module in seen or path is None:
+            continue
+        seen.add(module)
+        waiting.append(module.rpartition(".")[0])
+        for name in _loaded(ast.parse(path.read_text(encoding="utf-8")).body):
+            first = name.split(".")[0]
+            if first in set(packages):
+                waiting.append(name)
+            elif first not in sys.stdlib_module_names:
+                found.setdefault(first, module)
+    return found
+
+
+def _loaded(body: Iterable[ast.stmt]) -> Iterable[str]:
+    """Names that statements import when they are run, at any depth but within functions."""
+    for node in body:
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield from (node.module, *(f"{node.module}.{name.name}" for name in node.names))
+        elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            yield from _loaded(node.orelse)
+        elif not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = (getattr(node, part, []) for part in ("body", "orelse", "finalbody"))
+            yield from (name for part in inside for name in _loaded(part))
 
 
 def _file_of(root: Path, module: str) -> Path | None:

@@ -1,12 +1,14 @@
 """Dockerfiles: small, unprivileged, locked, and without a secret in any layer."""
 
 import re
+from importlib.metadata import packages_distributions
 
 import pytest
 
+from infra.apps.pods import USER
 from infra.images.sources import context_files, dockerfile
 from infra.settings import ROOT
-from tests.kit.dockerfiles import imported, parse
+from tests.kit.dockerfiles import foreign, imported, parse
 
 LOCKS = {"trainer": "train", "inference": "serve", "registry": "serve", "gateway": "infra"}
 ENTRIES = {
@@ -14,6 +16,13 @@ ENTRIES = {
     "inference": ["workloads.inference.__main__"],
     "registry": ["workloads.registry.__main__", "workloads.registry.server"],
     "gateway": ["infra.operations.__main__"],
+}
+# what pods run besides, by a module that imports what a verb needs
+VERBS = {
+    "trainer": [f"workloads.delivery.{part}" for part in ("__main__", "prepare", "runs")],
+    "inference": ["workloads.delivery.__main__", "workloads.delivery.models"],
+    "registry": ["workloads.delivery.__main__", "workloads.delivery.models"],
+    "gateway": [],
 }
 SECRET = re.compile(r"password|passwd=|secret_|token|api_?key|credential", re.IGNORECASE)
 
@@ -53,8 +62,9 @@ def test_a_base_without_python_gets_it(parsed):
     assert "python3-venv" in run.rest
 
 
-def test_the_image_runs_as_a_number_that_is_not_root(parsed):
-    assert [user.rest for user in parsed.final.all("USER")] == ["65532:65532"]
+def test_the_image_runs_as_a_number_that_is_not_root_and_knows_the_name_of_the_pods_user(parsed):
+    assert [user.rest for user in parsed.final.all("USER")] == [f"{USER}:{USER}"]
+    assert any(f"useradd --uid {USER} --gid {USER}" in run.rest for run in parsed.final.all("RUN"))
     after = parsed.final.instructions[[i.name for i in parsed.final.instructions].index("USER") :]
     assert not {"RUN", "COPY", "ADD"} & {instruction.name for instruction in after}
 
@@ -72,6 +82,7 @@ def test_a_mirror_is_an_argument_of_the_build_stage_alone_and_its_password_a_mou
     assert arguments["packages"] == ["PIP_INDEX_URL=https://pypi.org/simple", "UV_INDEX_URL=https://pypi.org/simple"]
     assert [arg.partition("=")[0] for arg in arguments[parsed.final.name]] == ["VERSION"]
     assert "--mount=type=secret,id=netrc,target=/root/.netrc" in text
+    assert "--mount=type=secret,id=authorities,target=/run/secrets/authorities" in text
     assert not any(".netrc" in copy.rest for stage in parsed.stages for copy in stage.all("COPY"))
 
 
@@ -145,6 +156,19 @@ def test_everything_that_is_imported_is_there(image):
         path = module.replace(".", "/")
         files = [file for file in there if file.as_posix() in {f"{path}.py", f"{path}/__init__.py"}]
         assert files, f"{image} lacks {module}"
+
+
+def test_every_package_that_loads_with_it_is_in_its_lock(image):
+    lock = (ROOT / "locks" / f"{LOCKS[image]}.txt").read_text(encoding="utf-8")
+    locked = {normalised(name) for name in re.findall(r"^([\w.-]+)==", lock, re.MULTILINE)}
+    distributions = packages_distributions()
+    for module, importer in foreign(ROOT, [*ENTRIES[image], *VERBS[image]], ("infra", "workloads")).items():
+        held_by = {normalised(name) for name in distributions[module]}
+        assert held_by & locked, f"{importer} imports {module}, which locks/{LOCKS[image]}.txt does not have"
+
+
+def normalised(name):
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def test_the_trainer_has_its_recipes_and_the_services_have_no_infrastructure(image):
