@@ -60,7 +60,8 @@ def service() -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": NAME, "namespace": REGISTRY},
+        # its pods are made after it
+        "metadata": {"name": NAME, "namespace": REGISTRY, "annotations": {"pulumi.com/skipAwait": "true"}},
         "spec": {
             "selector": _SELECTOR,
             "ports": [{"name": "tcp-postgres", "port": ports.DATABASE, "targetPort": ports.DATABASE}],

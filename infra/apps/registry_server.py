@@ -45,7 +45,8 @@ def service() -> Manifest:
     return {
         "apiVersion": "v1",
         "kind": "Service",
-        "metadata": {"name": NAME, "namespace": REGISTRY},
+        # its pods are made after it
+        "metadata": {"name": NAME, "namespace": REGISTRY, "annotations": {"pulumi.com/skipAwait": "true"}},
         "spec": {
             "selector": _SELECTOR,
             "ports": [{"name": "http", "port": ports.REGISTRY, "targetPort": ports.REGISTRY, "appProtocol": "http"}],
@@ -98,7 +99,7 @@ def deployment(
         mounted,
         pods.resources(Allotment(500, 1024), limit_mib=3072),
     )
-    address = f"postgresql://{database.USER}:$(DATABASE_PASSWORD)@{database.NAME}:{ports.DATABASE}/{database.USER}"
+    address = f"postgresql+psycopg2://{database.USER}:$(DATABASE_PASSWORD)@{database.NAME}:{ports.DATABASE}/{database.USER}"
     server["env"] += [
         database.password_variable("DATABASE_PASSWORD"),
         {"name": "MLFLOW_BACKEND_STORE_URI", "value": address},

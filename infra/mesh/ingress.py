@@ -51,6 +51,8 @@ def deployment(site: str) -> Manifest:
             {
                 "name": "istio-proxy",
                 "image": "auto",  # istiod's own version, when it injects
+                # for a name without a tag the API server would say Always: no proxy could start while the registry is away
+                "imagePullPolicy": "IfNotPresent",
                 "ports": [{"name": "http-envoy-prom", "containerPort": ports.SIDECAR_METRICS[1], "protocol": "TCP"}],
                 "resources": {
                     "requests": {"cpu": "100m", "memory": "128Mi"},

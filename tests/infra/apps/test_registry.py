@@ -52,7 +52,7 @@ def test_the_server_is_what_the_local_stack_runs_on_other_places(program):
         "--artifacts=s3://isthmus-dev-aws-1/registry",
     ]
     known = environment(container)
-    assert known["MLFLOW_BACKEND_STORE_URI"] == "postgresql://mlflow:$(DATABASE_PASSWORD)@database:5432/mlflow"
+    assert known["MLFLOW_BACKEND_STORE_URI"] == "postgresql+psycopg2://mlflow:$(DATABASE_PASSWORD)@database:5432/mlflow"
     assert "registry.isthmus-registry.svc:5000" in known["MLFLOW_SERVER_ALLOWED_HOSTS"].split(",")
     assert program.result.url == "http://registry.isthmus-registry.svc:5000"
 
