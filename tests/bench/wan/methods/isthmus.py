@@ -26,7 +26,9 @@ def warm_up(job: Job, site: int) -> None:
     """
     model, plan = torch.zeros(_TINY), plan_of(job).model_copy(update={"fragments": 1})
     # the store and the lighthouse of other methods are not there
-    exchange = _exchange(job, site, [Endpoint(host=job.hosts[at], port=job.ports[at]) for at in range(len(SITES))], plan)
+    exchange = _exchange(
+        job, site, [Endpoint(host=job.hosts[at], port=job.ports[at]) for at in range(len(SITES))], plan
+    )
     synchronizer = Synchronizer(site=SITES[site], sites=SITES, initial=model, plan=plan, exchange=exchange)
     for turn in range(1, len(plan.rounds) + 1):
         synchronizer.begin(model, turn)
