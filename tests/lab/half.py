@@ -1,8 +1,9 @@
-"""The OpenStack half as a stack: the real engine, the lab's plugins, a state of its own."""
+"""A half of the program as a stack: the real engine, the lab's plugins, a state of its own."""
 
 import json
 import subprocess
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,8 +38,15 @@ class Done:
 class Half:
     """`pulumi` for the stack `lab`, with values of its tracked file and `settings` over them."""
 
-    def __init__(self, folder: Path, home: Path, clouds: Path) -> None:
-        self.folder, self.clouds = folder, clouds
+    def __init__(
+        self,
+        folder: Path,
+        home: Path,
+        clouds: Path,
+        program: Path = PROGRAM,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.folder, self.clouds, self.program = folder, clouds, program
         backend = folder / "backend"
         backend.mkdir(parents=True)
         with pytest.MonkeyPatch.context() as patch:
@@ -53,6 +61,7 @@ class Half:
             "PYTHONPATH": str(ROOT),
             "PYTHONWARNINGS": "ignore",
             "NO_PROXY": "127.0.0.1",
+            **(environment or {}),
         }
         self._config = folder / "config.yaml"
         # the salt of its secrets goes where the project file lies, which is not to be the tree
@@ -66,7 +75,7 @@ class Half:
         self._config.write_text(yaml.safe_dump({**salt, "config": config}), encoding="utf-8")
 
     def run(self, *arguments: str, clouds: Path | None = None) -> Done:
-        return self._call(PROGRAM, *arguments, "--config-file", str(self._config), clouds=clouds)
+        return self._call(self.program, *arguments, "--config-file", str(self._config), clouds=clouds)
 
     def preview(self) -> Done:
         return self.run("preview", "--json", "--refresh=false")
@@ -76,17 +85,17 @@ class Half:
 
     def resources(self, *options: str) -> list[dict[str, Any]]:
         """Of the state."""
-        exported = self._call(PROGRAM, "stack", "export", *options)
+        exported = self._call(self.program, "stack", "export", *options)
         assert exported.status == 0, exported.text
         found: list[dict[str, Any]] = json.loads(exported.text)["deployment"].get("resources", [])
         return found
 
-    def of_cloud(self) -> Counter[str]:
-        """How many resources of each OpenStack type there are."""
-        return Counter(r["type"] for r in self.resources() if r["type"].startswith("openstack:"))
+    def of_cloud(self, package: str = "openstack") -> Counter[str]:
+        """How many resources of each type of a cloud there are."""
+        return Counter(r["type"] for r in self.resources() if r["type"].startswith(f"{package}:"))
 
     def outputs(self) -> dict[str, Any]:
-        shown = self._call(PROGRAM, "stack", "output", "--json", "--show-secrets")
+        shown = self._call(self.program, "stack", "output", "--json", "--show-secrets")
         assert shown.status == 0, shown.text
         values: dict[str, Any] = json.loads(shown.text)
         return values

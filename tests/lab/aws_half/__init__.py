@@ -1,0 +1,1 @@
+"""The whole program with AWS's half alone applied: what is not AWS's is answered for by an echo."""
