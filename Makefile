@@ -20,7 +20,7 @@ export MYPY_CACHE_DIR := $(CURDIR)/.state/cache/mypy
 PYTEST := $(BIN)/python -m pytest -o cache_dir=.state/cache/pytest
 
 .DEFAULT_GOAL := help
-.PHONY: help up preview review preflight plan watch refresh down diagram test test-gateways test-openstack lint format bench lock clean environment engine python
+.PHONY: help up preview review preflight plan watch refresh down diagram test test-gateways test-openstack lab-up lab lab-down lint format bench lock clean environment engine python
 .DELETE_ON_ERROR:
 
 help: ## Print this list
@@ -58,7 +58,7 @@ diagram: environment ## Draw the platform as the stack stands (STACK=local)
 # those that take long are programs of their own
 BENCHES = $(sort $(patsubst tests/bench/bench_%.py,%,$(wildcard tests/bench/bench_*.py)) $(patsubst tests/bench/%/__main__.py,%,$(wildcard tests/bench/*/__main__.py)))
 # each test that drives the engine has a state folder of its own, and all share one engine
-test test-openstack bench: export ISTHMUS_PULUMI_HOME := $(CURDIR)/.state/pulumi
+test test-openstack lab-up lab bench: export ISTHMUS_PULUMI_HOME := $(CURDIR)/.state/pulumi
 test: environment engine ## Run the tests (PYTEST_ARGS="-k name")
 	@$(PYTEST) $(PYTEST_ARGS)
 
@@ -68,6 +68,15 @@ test-gateways: environment ## Bring up both ends of the link in namespaces, from
 # one story: what comes after a step that failed says nothing
 test-openstack: environment engine ## Apply the OpenStack half to a real control plane on loopback (8 minutes, 3 more the first time; Go)
 	@$(PYTEST) tests/lab/test_openstack.py -m lab --exitfirst $(PYTEST_ARGS)
+
+lab-up: environment engine ## Bring the lab up: both clouds' control planes, a cluster over an emulated link (first 40 minutes; root, Go)
+	@$(BIN)/python -m tests.lab up
+
+lab: environment engine ## Apply the whole program in the lab and drill it; brings it up where it is down (docs/LAB.md)
+	@$(BIN)/python -m tests.lab run $(PYTEST_ARGS)
+
+lab-down: environment ## Take the lab away, also one that was killed in mid-start; what was built stays
+	@$(BIN)/python -m tests.lab down
 
 lint: environment ## Check style, types and lock files
 	@PATH="$(CURDIR)/$(BIN):$$PATH" pre-commit run --all-files

@@ -99,7 +99,9 @@ def deployment(
         mounted,
         pods.resources(Allotment(500, 1024), limit_mib=3072),
     )
-    address = f"postgresql+psycopg2://{database.USER}:$(DATABASE_PASSWORD)@{database.NAME}:{ports.DATABASE}/{database.USER}"
+    address = (
+        f"postgresql+psycopg2://{database.USER}:$(DATABASE_PASSWORD)@{database.NAME}:{ports.DATABASE}/{database.USER}"
+    )
     server["env"] += [
         database.password_variable("DATABASE_PASSWORD"),
         {"name": "MLFLOW_BACKEND_STORE_URI", "value": address},

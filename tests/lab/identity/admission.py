@@ -37,6 +37,8 @@ def manifests(namespaces: Sequence[str]) -> list[Manifest]:
                 ]
             },
         },
+        # the API server falls over a patch that adds a whole list (1.34.4), and what asks for no volume asks for no store
+        "matchConditions": [{"name": "has-volumes", "expression": "has(object.spec.volumes)"}],
         "mutations": [
             # a list that the API server takes as one value cannot be merged, only added to
             {"patchType": "JSONPatch", "jsonPatch": {"expression": _volume()}},
@@ -62,10 +64,7 @@ def _volume() -> str:
     sources = f"[{kind}.projected.sources{{serviceAccountToken: {token}}}]"
     volume = f'{kind}{{name: "{_VOLUME}", projected: {kind}.projected{{sources: {sources}}}}}'
 
-    def add(path: str, value: str) -> str:
-        return f'[JSONPatch{{op: "add", path: "{path}", value: {value}}}]'
-
-    return f"has(object.spec.volumes) ? {add('/spec/volumes/-', volume)} : {add('/spec/volumes', f'[{volume}]')}"
+    return f'[JSONPatch{{op: "add", path: "/spec/volumes/-", value: {volume}}}]'
 
 
 def _containers() -> str:
