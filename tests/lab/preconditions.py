@@ -25,6 +25,8 @@ LISTENING: Final[Mapping[str, int]] = {**AWS_PORTS, **PORTS}
 
 DISK_COLD_GIB: Final = 40
 """What images, their layers and two nodes' copies take, before anything is built; afterwards `DISK_WARM_GIB` will do."""
+DISK_BUILT_GIB: Final = 20
+"""What is left of it once the images are built: their copies at the nodes."""
 DISK_WARM_GIB: Final = 8
 MEMORY_GIB: Final = 6
 _TOOLS: Final[Mapping[str, str]] = {
@@ -117,7 +119,7 @@ def look(lab: Path) -> Facts:
         devices=tuple(name for name in (DEVICE,) if Path("/sys/class/net", name).exists()),
         routes=tuple(taken(Cluster().plan)) if shutil.which("ip") else (),
         disk_gib=shutil.disk_usage(existing).free / _GIB,
-        disk_needed_gib=DISK_WARM_GIB if (lab / "cluster/nodes").exists() else DISK_COLD_GIB,
+        disk_needed_gib=_disk_needed_gib(lab),
         memory_gib=psutil.virtual_memory().available / _GIB,
         recorded=tuple(living(lab)),
         was_here=(lab / "cluster/run").exists(),
@@ -176,3 +178,9 @@ def _named(pid: int | None) -> str:
         return f"{psutil.Process(pid).name()} (process {pid})" if pid else "another program"
     except psutil.NoSuchProcess:
         return "a program that is just ending"
+
+
+def _disk_needed_gib(lab: Path) -> int:
+    if (lab / "cluster/nodes").exists():
+        return DISK_WARM_GIB
+    return DISK_BUILT_GIB if any((lab / "cluster/images").glob("trainer.tar")) else DISK_COLD_GIB

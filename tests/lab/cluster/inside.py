@@ -34,9 +34,7 @@ def main(path: Path) -> None:
     # a socket of before would look like a kubelet that takes plugins
     shutil.rmtree(Path(document["plugin_socket"]).parent, ignore_errors=True)
     runtime = _start_runtime(document)
-    running = [runtime, *map(_start, document["services"])]
-    _await("kubelet's socket for plugins", Path(document["plugin_socket"]).is_socket, _SOCKET_LIMIT_S, running)
-    running += map(_start, document["plugins"])
+    running = [runtime, *_start_services(document, runtime), *map(_start, document["plugins"])]
     pids = {process.pid for process in running}
     ended, status = os.wait()
     while ended not in pids:  # somebody's orphan
@@ -91,6 +89,24 @@ def _start_runtime(document: Mapping[str, Any]) -> subprocess.Popen[bytes]:
     started = _start(document["runtime"])
     _await("containerd", lambda: _answers(document["runtime_ready"]), _RUNTIME_LIMIT_S, [started])
     return started
+
+
+def _start_services(document: Mapping[str, Any], runtime: subprocess.Popen[bytes]) -> list[subprocess.Popen[bytes]]:
+    """Until kubelet takes plugins, what ends is started again, as a supervisor would.
+
+    Containerd answers before its interface for kubelet is there, and a kubelet that comes too early ends.
+    """
+    services, socket_of_plugins = document["services"], Path(document["plugin_socket"])
+    running = [_start(service) for service in services]
+
+    def ready() -> bool:
+        for index, process in enumerate(running):
+            if process.poll() is not None:
+                running[index] = _start(services[index])
+        return socket_of_plugins.is_socket()
+
+    _await("kubelet's socket for plugins", ready, _SOCKET_LIMIT_S, [runtime])
+    return running
 
 
 def _start(service: Service) -> subprocess.Popen[bytes]:
