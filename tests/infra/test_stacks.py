@@ -1,7 +1,9 @@
 """Stack files hold values, fit together, and keep no secret."""
 
 import re
+from ipaddress import ip_address, ip_network
 from itertools import combinations
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -85,11 +87,16 @@ def test_production_trains_on_a_capacity_block():
     assert [pool.capacity for pool in of("prod").aws_site[1].gpu_pools] == ["capacity-block", "on-demand"]
 
 
-def test_the_lab_stays_on_loopback_and_pulls_and_builds_nothing():
+def test_the_lab_stays_on_this_machine_and_pulls_and_builds_nothing():
     settings = of("lab")
     values, cloud = settings.aws_site[1], settings.of_cloud
-    endpoints = [*values.endpoints.values(), settings.openstack_site[1].object_store.endpoint]
-    assert all(re.match(r"http://127\.0\.0\.1:\d+", endpoint) for endpoint in endpoints)
+    services, stores = dict(values.endpoints), [settings.openstack_site[1].object_store.endpoint]
+    stores.append(services.pop("s3"))
+    assert all(re.match(r"http://127\.0\.0\.1:\d+", endpoint) for endpoint in services.values())
+    # pods reach stores too: each is in its site's own network, which the lab makes
+    supernets = [settings.openstack_site[1].supernet, values.supernet]
+    for store, supernet in zip(stores, supernets, strict=True):
+        assert ip_address(urlsplit(store).hostname) in ip_network(str(supernet))
     assert cloud.images.to_build == ()
     assert cloud.images.pull == "Never"
     assert cloud.images.postgres.startswith("localhost/")

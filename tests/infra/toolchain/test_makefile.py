@@ -10,7 +10,20 @@ from tests.infra.toolchain.conftest import executable
 
 TARGETS = {
     *("up", "preview", "review", "preflight", "plan", "watch", "refresh", "down", "diagram"),
-    *("test", "test-gateways", "test-openstack", "lint", "format", "bench", "lock", "clean", "help"),
+    *(
+        "test",
+        "test-gateways",
+        "test-openstack",
+        "lab-up",
+        "lab",
+        "lab-down",
+        "lint",
+        "format",
+        "bench",
+        "lock",
+        "clean",
+        "help",
+    ),
 }
 
 

@@ -95,7 +95,12 @@ REST = [
         "does not divide",
         "use a multiple of 4",
         stack="lab",
-        **{"cloud.cluster.kubeconfig": "apiVersion: v1", "training.recipe": "iris"},
+        **{
+            "cloud.cluster.kubeconfig": "apiVersion: v1",
+            "training.recipe": "iris",
+            "sites.0.aws.gpu_pools.0.instance_type": "g6.12xlarge",
+            "sites.1.openstack.gpu_servers.0.gpu.count": 4,
+        },
     ),
     wrong(
         "training.overrides",
