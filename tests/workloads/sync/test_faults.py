@@ -5,6 +5,7 @@ site trained on is lost or counted twice.
 import json
 import threading
 import time
+from collections import Counter
 from contextlib import ExitStack
 
 import pytest
@@ -190,11 +191,11 @@ def test_a_frame_that_is_delayed_beyond_the_deadline(stage):
             link.delay(HANG_S)
 
     def arrive(site, turn):
-        waited.append(site.name)
-        if waited.count("aws-1") > STEPS:  # more than the next round needs
+        waited[site.name, turn] += 1
+        if waited["aws-1", turn] > STEPS:  # in one turn more than the next round needs
             link.delay(0)
 
-    waited = []
+    waited = Counter()
     outcomes = run(scene.sites(arrived=slow, waiting=arrive))
     assert outcomes["aws-1"].trained > ROUNDS * STEPS * BATCH["aws-1"]
     assert_nothing_is_lost(outcomes)
