@@ -96,6 +96,32 @@ def test_every_object_of_the_cluster_is_one_that_the_pinned_versions_take(stack)
     assert schemas.validate_all(schemas.manifests_of(whole(stack))) > 100
 
 
+def test_nothing_waits_for_a_service_that_waits_for_it(stack):
+    """The provider awaits a Service until pods stand behind it, ten minutes long."""
+    declared = {resource.urn: resource for resource in whole(stack).resources}
+    awaited = {
+        urn: resource.inputs["spec"]["selector"]
+        for urn, resource in declared.items()
+        if resource.type == "kubernetes:core/v1:Service"
+        and resource.inputs["metadata"].get("annotations", {}).get("pulumi.com/skipAwait") != "true"
+    }
+    assert awaited
+    for resource in declared.values():
+        labels = ((resource.inputs.get("spec") or {}).get("template") or {}).get("metadata", {}).get("labels", {})
+        behind = {urn for urn, selector in awaited.items() if selector.items() <= labels.items()}
+        assert not behind & needed(resource, declared), resource.name
+
+
+def needed(resource, declared):
+    """URNs of all that has to be there before it."""
+    found, open_ends = set(), [resource]
+    while open_ends:
+        new = {urn for urn in open_ends.pop().depends_on if urn in declared} - found
+        found |= new
+        open_ends += [declared[urn] for urn in new]
+    return found
+
+
 def test_no_stack_s_name_is_in_the_program():
     """An environment is values: a branch on its name would be logic."""
     names = ("dev", "staging", "prod", "dr", "lab")

@@ -145,6 +145,8 @@ def test_the_doors_proxies_are_restricted_injected_and_more_than_one():
     assert template["metadata"]["labels"]["sidecar.istio.io/inject"] == "true"
     (container,) = template["spec"]["containers"]
     assert container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+    # without it the API server would write Always, for want of a tag
+    assert (container["image"], container["imagePullPolicy"]) == ("auto", "IfNotPresent")
     assert template["spec"]["serviceAccountName"] == guarding.INGRESS_ACCOUNT
 
 

@@ -174,3 +174,9 @@ def test_a_container_of_ceph_gets_its_versions_by_s3_with_the_keys_just_drawn():
     assert json.loads(interface.inputs["endpoints"]) == [{"s3": "https://rgw.example.org"}]
     (versioning,) = [v for v in program.of_type(VERSIONING) if v.provider.startswith(interface.urn)]
     assert versioning.inputs["bucket"] == "isthmus-dev-os-1-artefacts"
+
+
+def test_pods_reach_an_emulated_s3_as_the_engine_does():
+    assert declared().result["aws-1"].endpoint is None
+    emulated = declared(**{"sites.0.aws.endpoints": {"s3": "http://10.10.0.1:4566"}})
+    assert emulated.result["aws-1"].endpoint == "http://10.10.0.1:4566"
