@@ -102,7 +102,9 @@ lock: $(UV) ## Bring locks/ up to date with pyproject.toml (UPGRADE=1 for newer 
 	    $(RESOLVE) --extra $$extra --no-annotate --constraints locks/dev.txt \
 	        --output-file locks/$$extra.txt pyproject.toml || exit; \
 	done
-	@$(RESOLVE) --no-annotate --output-file tests/lab/openstack/requirements.txt tests/lab/openstack/requirements.in
+	@for cloud in aws openstack; do \
+	    $(RESOLVE) --no-annotate --output-file tests/lab/$$cloud/requirements.txt tests/lab/$$cloud/requirements.in || exit; \
+	done
 
 clean: ## Remove everything generated; refused while a stack's services run
 	@if [ -x $(BIN)/python ]; then $(BIN)/python -m infra.toolchain.clean .state; fi

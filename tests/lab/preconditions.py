@@ -1,6 +1,5 @@
 """What must hold before anything of the lab starts: looked at all at once, said a line each with its remedy."""
 
-import json
 import os
 import re
 import shutil
@@ -37,7 +36,7 @@ _TOOLS: Final[Mapping[str, str]] = {
 }
 _TUN: Final = Path("/dev/net/tun")
 _GIB: Final = 1 << 30
-_RECORDS: Final = ("cluster/run/*.pid", "aws/*.pid", "aws/*/*.pid")
+_RECORDS: Final = ("cluster/run/*.pid", "aws/run/*.pid", "openstack/run/log/*.pid")
 _RECORD: Final = re.compile(r"\d+ \d+\n?")
 
 
@@ -119,7 +118,7 @@ def look(lab: Path) -> Facts:
         devices=tuple(name for name in (DEVICE,) if Path("/sys/class/net", name).exists()),
         routes=tuple(taken(Cluster().plan)) if shutil.which("ip") else (),
         disk_gib=shutil.disk_usage(existing).free / _GIB,
-        disk_needed_gib=_disk_needed_gib(lab),
+        disk_needed_gib=disk_needed_gib(lab),
         memory_gib=psutil.virtual_memory().available / _GIB,
         recorded=tuple(living(lab)),
         was_here=(lab / "cluster/run").exists(),
@@ -136,23 +135,7 @@ def living(lab: Path) -> list[str]:
     """Names of processes that an earlier command has recorded and that run."""
     records = [path for pattern in _RECORDS for path in sorted(lab.glob(pattern))]
     daemons = [path for path in records if _RECORD.fullmatch(path.read_text(encoding="utf-8"))]
-    return [*(path.stem for path in daemons if Daemon(path.stem, (), path.parent).alive()), *_of_openstack(lab)]
-
-
-def _of_openstack(lab: Path) -> list[str]:
-    try:
-        known = json.loads((lab / "openstack/run/processes.json").read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return []
-    return [name for name, (pid, born) in known.items() if _is_that(pid, born)]
-
-
-def _is_that(pid: int, born: float) -> bool:
-    try:
-        process = psutil.Process(pid)
-        return abs(process.create_time() - born) < 1 and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    return [path.stem for path in daemons if Daemon(path.stem, (), path.parent).alive()]
 
 
 def _go_version() -> tuple[int, int] | None:
@@ -180,7 +163,8 @@ def _named(pid: int | None) -> str:
         return "a program that is just ending"
 
 
-def _disk_needed_gib(lab: Path) -> int:
+def disk_needed_gib(lab: Path) -> int:
+    """What is still to be written, by what lies there."""
     if (lab / "cluster/nodes").exists():
         return DISK_WARM_GIB
     return DISK_BUILT_GIB if any((lab / "cluster/images").glob("trainer.tar")) else DISK_COLD_GIB

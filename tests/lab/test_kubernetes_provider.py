@@ -18,8 +18,10 @@ import yaml
 from infra.settings import ROOT
 from tests.kit.cloud import whole
 from tests.lab.api_server import ApiServer
-from tests.lab.cluster import Cluster, building
+from tests.lab.cluster import Cluster
+from tests.lab.cluster.building import KUBE
 from tests.lab.cluster.layout import Layout
+from tests.lab.compiling import compiled
 from tests.lab.controllers import building as rendering
 from tests.lab.controllers.charts import SOURCES
 from tests.lab.controllers.fitting import kinds_apart
@@ -85,10 +87,8 @@ STUCK = {
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     layout = Layout()
-    (kube,) = [program for program in building.PROGRAMS if program.name == "kube"]
-    if not building.is_current(layout, kube):
-        building.compile_program(layout, kube)
-    made = ApiServer(layout.bin / kube.name, tmp_path_factory.mktemp("api") / "server")
+    compiled(KUBE, layout.bin)
+    made = ApiServer(layout.bin / KUBE.name, tmp_path_factory.mktemp("api") / "server")
     try:
         made.start()
         yield made

@@ -38,4 +38,4 @@ def test_no_terraform_type_stands_for_two_resources():
 
 
 def test_the_stand_in_is_not_where_another_stack_would_find_it():
-    assert not list((ROOT / ".state/pulumi").glob("plugins/resource-openstack-*/sources"))
+    assert not list((ROOT / ".state/pulumi").glob("plugins/resource-openstack-*/.*.built"))

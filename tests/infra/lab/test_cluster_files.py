@@ -136,23 +136,6 @@ def test_certificates_say_who_each_part_is(tmp_path):
 
 
 def test_kubernetes_is_built_at_the_version_that_its_module_pins():
-    pinned = (building.PROGRAMS[0].source / "go.mod").read_text(encoding="utf-8")
+    pinned = (building.KUBE.folder / "go.mod").read_text(encoding="utf-8")
     assert f"k8s.io/kubernetes v{building.KUBERNETES}\n" in pinned
-    assert f"-X k8s.io/component-base/version.gitVersion=v{building.KUBERNETES}" in " ".join(
-        building.PROGRAMS[0].command(Path("kube"))
-    )
-
-
-def test_a_program_is_current_until_its_sources_change(tmp_path, monkeypatch):
-    monkeypatch.setattr(building, "_SOURCES", tmp_path)
-    (tmp_path / "kube").mkdir()
-    source = tmp_path / "kube/main.go"
-    source.write_text("package main\n", encoding="ascii")
-    layout, program = Layout(tmp_path / "lab"), building.Program("kube")
-    layout.bin.mkdir(parents=True)
-    assert not building.is_current(layout, program)
-    (layout.bin / "kube").touch()
-    (layout.bin / ".kube.built").write_text(program.digest(), encoding="ascii")
-    assert building.is_current(layout, program)
-    source.write_text("package main // changed\n", encoding="ascii")
-    assert not building.is_current(layout, program)
+    assert f"-X k8s.io/component-base/version.gitVersion=v{building.KUBERNETES}" in " ".join(building.KUBE.flags)

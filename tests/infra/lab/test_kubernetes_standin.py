@@ -380,7 +380,7 @@ def test_a_kubeconfig_is_taken_as_text_and_as_a_file_with_files_beside_it(tmp_pa
         ),
         (config("https://eks.example.org"), "names no address"),
         (config("http://127.0.0.1:8080"), "plain HTTP"),
-        (config(exec={"command": "aws"}), "exec is not for the lab's stand-in"),
+        (config(exec={"command": "aws"}), "exec is no way in for the lab"),
         (
             config(**TOKEN).replace("current-context: lab", "current-context: other"),
             "'other' is none of its contexts",

@@ -8,11 +8,11 @@ import httpx
 import pytest
 
 from tests.kit.cloud import whole
+from tests.lab.kubeconfig import Access
 from tests.lab.providers.contract import UNKNOWN, Ask, HalfMadeError
 from tests.lab.providers.kubernetes import awaiting
 from tests.lab.providers.kubernetes import provider as provider_module
 from tests.lab.providers.kubernetes.api import Api, ApiError
-from tests.lab.providers.kubernetes.kubeconfig import Access
 from tests.lab.providers.kubernetes.objects import reference_of
 from tests.lab.providers.kubernetes.provider import Kubernetes
 from workloads.spec.errors import UserError

@@ -1,12 +1,14 @@
 """The pure parts of the lab's drills: what is kept of a stack, what is lost of a run, what pods and stores say."""
 
 import json
+from types import SimpleNamespace
 
-from tests.lab.drills.recreation import gone, kept
+from tests.lab.drills.recreation import Lost, gone, kept, lost_in_training
 from tests.lab.drills.serving import second_door
 from tests.lab.drills.stores import endpoints
 from tests.lab.drills.training import figures, flavors_of
 from tests.lab.drills.view import unwell
+from tests.lab.drills.watch import Seen
 from tests.lab.timing import spans
 
 STACK = "urn:pulumi:lab::isthmus::"
@@ -36,6 +38,16 @@ ALL = [ROOT, PROVIDER, KEY, STORES, BUCKET, SIGNER, VPC]
 def test_a_recreation_keeps_stores_and_the_signing_key_with_all_that_they_stand_on():
     assert kept(ALL) == {each["urn"] for each in (ROOT, PROVIDER, KEY, STORES, BUCKET, SIGNER)}
     assert gone(ALL) == [VPC["urn"]]
+
+
+def test_what_is_lost_of_a_run_is_counted_from_where_each_site_went_on():
+    after = {"aws-1": 20, "os-1": 10}
+    run = SimpleNamespace(sites=("aws-1", "os-1"), interval_rounds=10, resumed_after=after.get)
+    seen = {"aws-1": Seen(round=24, samples=960), "os-1": Seen(round=23, samples=950)}
+    states = {"aws-1": {10: 400, 20: 800}, "os-1": {10: 400}}
+    assert lost_in_training(run, seen, states) == Lost(
+        round_before=24, resumed_after_round=10, interval_rounds=10, samples=(960 - 800) + (950 - 400)
+    )
 
 
 def test_endpoints_are_read_from_what_pods_are_given():

@@ -2,7 +2,10 @@
 
 from dataclasses import replace
 
-from tests.lab.preconditions import Facts, faults, needed_go
+import pytest
+
+from tests.lab.daemons import Daemon
+from tests.lab.preconditions import Facts, disk_needed_gib, faults, living, needed_go
 
 GOOD = Facts(
     user=0,
@@ -81,3 +84,25 @@ def test_everything_that_lacks_is_said_at_once():
 
 def test_the_go_that_is_needed_is_the_newest_that_a_module_names():
     assert needed_go(["module a\n\ngo 1.24.0\n", "module b\ngo 1.26\n", "module c\n"]) == (1, 26)
+
+
+@pytest.mark.parametrize(
+    ("there", "gib"),
+    [((), 40), (("cluster/images/trainer.tar",), 20), (("cluster/images/trainer.tar", "cluster/nodes/a"), 8)],
+)
+def test_the_more_is_built_the_less_disk_is_needed(tmp_path, there, gib):
+    for name in there:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert disk_needed_gib(tmp_path) == gib
+
+
+@pytest.mark.parametrize("folder", ["cluster/run", "aws/run", "openstack/run/log"])
+def test_processes_of_every_part_are_found_again(tmp_path, folder):
+    left = Daemon("left", ("sleep", "60"), tmp_path / folder)
+    left.start()
+    try:
+        assert living(tmp_path) == ["left"]
+    finally:
+        left.stop()
+    assert living(tmp_path) == []

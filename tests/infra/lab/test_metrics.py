@@ -4,7 +4,7 @@ import re
 
 from infra.releases import CHARTS
 from tests.kit.schemas import validate_all
-from tests.lab.metrics.building import SOURCE
+from tests.lab.metrics.building import PROGRAM
 from tests.lab.metrics.installing import measured
 from tests.lab.metrics.manifests import API, manifests
 
@@ -19,7 +19,9 @@ def test_every_object_fits_its_kind_but_the_one_that_registers_the_api():
 
 
 def test_the_version_is_the_programs():
-    required = re.search(r"^require sigs.k8s.io/metrics-server (\S+)", (SOURCE / "go.mod").read_text(), re.MULTILINE)
+    required = re.search(
+        r"^require sigs.k8s.io/metrics-server (\S+)", (PROGRAM.folder / "go.mod").read_text(), re.MULTILINE
+    )
     assert required[1] == f"v{CHARTS['metrics'].installs}"
 
 

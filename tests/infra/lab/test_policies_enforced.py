@@ -266,7 +266,7 @@ def test_the_process_enforces_until_it_is_ended_and_one_that_is_killed_leaves_it
     ("options", "said"),
     [
         (["--netns", "policies-none"], "network namespace policies-none: No such file or directory"),
-        ([], "kubeconfig /none: No such file or directory"),
+        ([], "kubeconfig '/none': No such file or directory"),
     ],
 )
 def test_a_mistake_is_told_in_one_line(options, said):

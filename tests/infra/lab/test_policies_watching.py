@@ -11,9 +11,10 @@ import pytest
 
 from tests.kit.authority import Authority
 from tests.lab.policies import enforcement, watching
-from tests.lab.policies.access import AccessError, client
+from tests.lab.policies.access import client
 from tests.lab.policies.scripted_api import LIMIT_S, Server, serving, write_kubeconfig
 from tests.lab.policies.watching import Mirror
+from workloads.spec.errors import UserError
 
 PATH = "/api/v1/namespaces"
 Raw = dict[str, Any]
@@ -158,11 +159,11 @@ def test_the_server_knows_the_client_by_its_certificate_and_the_other_way_round(
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [(None, "No such file"), ("{}", "current-context"), ("a: [", "missing or does not fit")]
+    ("text", "said"), [(None, "No such file"), ("{}", "none of its contexts"), ("a: [", "it is no YAML")]
 )
 def test_a_kubeconfig_that_does_not_serve_is_refused_in_one_line(tmp_path, text, said):
     path = tmp_path / "kubeconfig"
     if text is not None:
         path.write_text(text, encoding="utf-8")
-    with pytest.raises(AccessError, match=said):
+    with pytest.raises(UserError, match=said):
         client(path)

@@ -2,19 +2,15 @@
 
 import os
 import shutil
-import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from infra.settings import ROOT
 from tests.lab.aws.layout import ACCOUNT, HOST, PORTS, REGION, Layout
 from tests.lab.daemons import Daemon, LabError, until
+from tests.lab.environments import answers, install
 
 LOCK = Path(__file__).with_name("requirements.txt")
-UV = ROOT / ".state/uv/bin/uv"
 _START_LIMIT_S = 60
 
 
@@ -35,10 +31,10 @@ def start(layout: Layout) -> None:
         LabError: a port is taken, a package could not be had, or an emulator does not come up.
     """
     stop(layout)
-    taken = [f"{name} {port}" for name, port in PORTS.items() if _answers(port)]
+    taken = [f"{name} {port}" for name, port in PORTS.items() if answers(HOST, port)]
     if taken:
         raise LabError(f"ports of {', '.join(taken)} are in use on {HOST}; stop what listens there")
-    install(layout)
+    install(LOCK, layout.environment)
     shutil.rmtree(layout.run, ignore_errors=True)
     layout.home.mkdir(parents=True)
     started = daemons(layout)
@@ -47,7 +43,7 @@ def start(layout: Layout) -> None:
             daemon.start()
         for daemon in started:
             port = PORTS[daemon.name]
-            until(f"{daemon.name} on {port}", lambda port=port: _answers(port), _START_LIMIT_S, daemon)
+            until(f"{daemon.name} on {port}", lambda port=port: answers(HOST, port), _START_LIMIT_S, daemon)
     except BaseException:
         stop(layout)
         raise
@@ -70,23 +66,6 @@ def daemons(layout: Layout) -> tuple[Daemon, ...]:
     )
 
 
-def install(layout: Layout) -> None:
-    """The locked packages in an environment of their own; what is up to date is left alone. Raises `LabError`."""
-    done = layout.root / "installed"
-    wanted = LOCK.read_text(encoding="utf-8")
-    if done.is_file() and done.read_text(encoding="utf-8") == wanted:
-        return
-    layout.root.mkdir(parents=True, exist_ok=True)
-    for command in (
-        ["venv", "--quiet", "--allow-existing", "--python", sys.executable, str(layout.environment)],
-        ["pip", "sync", "--quiet", "--python", str(layout.python), "--require-hashes", str(LOCK)],
-    ):
-        said = subprocess.run([str(UV), *command], capture_output=True, text=True, check=False)
-        if said.returncode:
-            raise LabError(f"uv {command[0]}: {said.stderr.strip()[-600:]}")
-    done.write_text(wanted, encoding="utf-8")
-
-
 def environment(layout: Layout) -> dict[str, str]:
     """This process's, but for what is the user's: AWS's settings, proxies and folders."""
     kept = {
@@ -104,11 +83,3 @@ def environment(layout: Layout) -> dict[str, str]:
         "MINISTACK_ACCOUNT_ID": ACCOUNT,
         "MOTO_ACCOUNT_ID": ACCOUNT,
     }
-
-
-def _answers(port: int) -> bool:
-    try:
-        socket.create_connection((HOST, port), timeout=1).close()
-    except OSError:
-        return False
-    return True

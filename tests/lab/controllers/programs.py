@@ -1,12 +1,12 @@
 """The controllers' programs: which package of which Go module, and the version that it is told to be. Pure."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
 from infra.releases import CHARTS
+from tests.lab import metrics
+from tests.lab.compiling import Program
 
 GO: Final = Path(__file__).with_name("go")
 
@@ -19,60 +19,43 @@ _ISTIO_BRANCH: Final = CHARTS["istiod"].installs.rpartition(".")[0]
 _REQUIRED = re.compile(r"^\s*(?:require\s+)?(?P<module>[^\s/]+\.[^\s/]+/\S+)\s+(?P<version>v\S+)", re.MULTILINE)
 
 
-@dataclass(frozen=True)
-class Program:
-    """A command of a Go module below `go`, by the name that its binary gets."""
-
-    binary: str
-    folder: str
-    package: str
-    stamps: Mapping[str, str] = field(default_factory=dict)  # variables that the linker sets
-    tags: tuple[str, ...] = ()
-
-    @property
-    def flags(self) -> tuple[str, ...]:
-        """Of `go build`, but for the output and the package."""
-        linker = " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in sorted(self.stamps.items()))])
-        tags = ("-tags", ",".join(self.tags)) if self.tags else ()
-        return ("-mod=readonly", "-trimpath", "-buildvcs=false", *tags, "-ldflags", linker)
-
-
 def _told(variable: str, chart: str) -> dict[str, str]:
     return {variable: f"v{CHARTS[chart].installs}"}
 
 
-RENDERER: Final = Program("charts", "mesh", "./charts")
+RENDERER: Final = Program("charts", GO / "mesh", "./charts")
 
 PROGRAMS: Final = (
-    Program("jobset-controller", "jobset", JOBSET, _told(f"{JOBSET}/pkg/version.GitVersion", "jobset")),
+    Program("jobset-controller", GO / "jobset", JOBSET, _told(f"{JOBSET}/pkg/version.GitVersion", "jobset")),
     Program(
         "kueue-manager",
-        "kueue",
+        GO / "kueue",
         f"{KUEUE}/cmd/kueue",
         _told(f"{KUEUE}/pkg/version.GitVersion", "kueue"),
     ),
     RENDERER,
     Program(
         "cert-manager-controller",
-        "certmanager",
+        GO / "certmanager",
         ".",
         _told(f"{CERT_MANAGER}/pkg/util.AppVersion", "cert-manager"),
     ),
     # tags are those of Istio's own build
     Program(
         "pilot-discovery",
-        "mesh",
+        GO / "mesh",
         f"{ISTIO}/pilot/cmd/pilot-discovery",
         {f"{ISTIO}/pkg/version.buildVersion": _ISTIO_BRANCH},
         ("vtprotobuf", "disable_pgv"),
     ),
     Program(
         "pilot-agent",
-        "mesh",
+        GO / "mesh",
         f"{ISTIO}/pilot/cmd/pilot-agent",
         {f"{ISTIO}/pkg/version.buildVersion": _ISTIO_BRANCH},
         ("agent", "disable_pgv", "grpcnotrace", "retrynotrace"),
     ),
+    metrics.PROGRAM,
 )
 """In the order in which others wait for them."""
 

@@ -5,7 +5,7 @@ Its program is built from its Go module; its objects are those of the release, w
 cluster's authority here.
 """
 
-from tests.lab.metrics.building import build
+from tests.lab.metrics.building import PROGRAM
 from tests.lab.metrics.installing import install
 
-__all__ = ["build", "install"]
+__all__ = ["PROGRAM", "install"]

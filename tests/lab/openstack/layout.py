@@ -64,11 +64,6 @@ class Layout:
         return self.run / "home"
 
     @property
-    def processes(self) -> Path:
-        """Who was started: process ids with the moment of their birth."""
-        return self.run / "processes.json"
-
-    @property
     def catalogue_ready(self) -> Path:
         return self.run / "catalogue.ready"
 

@@ -15,8 +15,8 @@ from ipaddress import IPv4Network
 from pathlib import Path
 
 from tests.lab.policies import namespaces, ruleset
-from tests.lab.policies.access import AccessError
 from tests.lab.policies.enforcement import apply, enforce
+from workloads.spec.errors import UserError
 
 
 def _arguments() -> argparse.Namespace:
@@ -55,7 +55,7 @@ def main() -> None:
         if chosen.netns:
             namespaces.enter(chosen.netns)
         asyncio.run(_until_ended(chosen))
-    except (namespaces.NamespaceError, AccessError) as error:
+    except (namespaces.NamespaceError, UserError) as error:
         sys.exit(str(error))
 
 

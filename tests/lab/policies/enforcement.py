@@ -33,7 +33,7 @@ async def enforce(kubeconfig: Path, node: str, managed: Sequence[IPv4Network] = 
     Rules that an earlier process left stay until the whole cluster is known.
 
     Raises:
-        AccessError: the kubeconfig does not serve.
+        UserError: the kubeconfig does not serve.
     """
     told = asyncio.Event()
     pods, spaces, policies = (Mirror(path, told) for path in (PODS, NAMESPACES, POLICIES))

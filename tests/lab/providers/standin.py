@@ -29,7 +29,7 @@ def install(name: str, plugins: Path, *module: str) -> Path:
     `module` is another one than `tests.lab.providers.NAME`, with its first arguments.
 
     Raises:
-        BuildError: the provider's SDK is not installed, so that nobody knows which version the engine will ask for.
+        LabError: the provider's SDK is not installed, so that nobody knows which version the engine will ask for.
     """
     target = plugins / f"resource-{name}-v{sdk_version(name)}"
     executable, mark = target / f"pulumi-resource-{name}", target / MARK

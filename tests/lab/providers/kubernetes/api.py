@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import httpx
 
+from tests.lab.kubeconfig import Access
 from tests.lab.providers.kubernetes.comparing import MANAGER
-from tests.lab.providers.kubernetes.kubeconfig import Access
 from tests.lab.providers.kubernetes.objects import DEFAULT_NAMESPACE, Object, Reference, reference
 
 _TIMEOUT_S: Final = 60  # an admission webhook may take 30 of them
