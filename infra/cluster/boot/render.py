@@ -1,16 +1,15 @@
 """cloud-init's document of a GPU server: files, and the service that joins it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files as resources
 from typing import Any, Literal
 
 import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from infra.cluster.nodes import GPU_TAINT
+from infra.storage import barbican
 
 USER_DATA_LIMIT = 65535
 """Bytes of base64 that Nova takes, from the compute API's reference on `user_data`."""
@@ -94,6 +93,11 @@ class Escrow:
     credential_secret: str = field(repr=False)
     secret_ref: str  # of Barbican
 
+    @property
+    def reader(self) -> barbican.Reader:
+        """The credential."""
+        return barbican.Reader(self.identity_url, self.credential_id, self.credential_secret)
+
 
 @dataclass(frozen=True)
 class Boot:
@@ -142,7 +146,7 @@ def files(boot: Boot) -> Mapping[str, str]:
         .get_template("join.sh.j2")
         .render(
             boot=boot,
-            home=_HOME,
+            fetch=f"{_HOME}/{barbican.SCRIPT}",
             nodeadm_url=_NODEADM,
             config_path=_CONFIG,
             escrow_path=_ESCROW,
@@ -157,9 +161,10 @@ def files(boot: Boot) -> Mapping[str, str]:
     if boot.certificate_pem is not None:
         written[_CERTIFICATE] = boot.certificate_pem
     if boot.escrow is not None:
-        script = resources("infra.cluster.boot") / "fetch_key.py"
-        written[f"{_HOME}/fetch_key.py"] = script.read_text(encoding="utf-8")
-        written[_ESCROW] = json.dumps(vars(boot.escrow), sort_keys=True, indent=1) + "\n"
+        written[f"{_HOME}/{barbican.SCRIPT}"] = barbican.script()
+        written[_ESCROW] = barbican.settings(
+            boot.escrow.reader, {"key": boot.escrow.secret_ref}, barbican.PRIVATE_KEY, "${key}"
+        )
     return written
 
 

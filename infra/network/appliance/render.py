@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from infra.addressing import POD_BLOCK, AddressPlan
 from infra.network.tunnels import ESP_LIFETIME_S, IKE_LIFETIME_S
+from infra.storage import barbican
 
 HEALTH_PORT, SSH_PORT = 8081, 22
 
@@ -45,7 +46,6 @@ _TEMPLATES = {
     "/etc/systemd/system/isthmus-tunnels.service": "tunnels.service.j2",
     "/etc/systemd/system/strongswan.service.d/isthmus.conf": "strongswan.service.j2",
 }
-_SCRIPTS = ("fetch_keys.py", "health.py")
 _OWNERS = {"/etc/frr/daemons": "frr:frr", "/etc/frr/frr.conf": "frr:frr"}
 
 
@@ -120,6 +120,7 @@ def files(appliance: Appliance) -> Mapping[str, str]:
         "appliance": appliance,
         "tunnels": appliance.tunnels,
         "admin_networks": list(collapse_addresses(appliance.admin_networks)),  # nftables takes no overlap
+        "fetch": f"{_HOME}/{barbican.SCRIPT}",
         "home": _HOME,
         "health_port": HEALTH_PORT,
         "ssh_port": SSH_PORT,
@@ -130,21 +131,23 @@ def files(appliance: Appliance) -> Mapping[str, str]:
     }
     return {
         **{path: _environment().get_template(name).render(facts) for path, name in _TEMPLATES.items()},
-        **{f"{_HOME}/{name}": (resources(__package__) / name).read_text(encoding="utf-8") for name in _SCRIPTS},
-        "/etc/isthmus/keys.json": json.dumps(_keys(appliance), indent=1) + "\n",
+        f"{_HOME}/{barbican.SCRIPT}": barbican.script(),
+        f"{_HOME}/health.py": (resources(__package__) / "health.py").read_text(encoding="utf-8"),
+        "/etc/isthmus/keys.json": _keys(appliance),
         "/etc/isthmus/health.json": json.dumps(_health(appliance), indent=1) + "\n",
     }
 
 
-def _keys(appliance: Appliance) -> dict[str, Any]:
-    return {
-        "identity_url": appliance.identity_url,
-        "credential": {"id": appliance.credential_id, "secret": appliance.credential_secret},
-        "tunnels": [
-            {"name": tunnel["name"], "secret_ref": ref, "ids": [appliance.floating_ip, tunnel["outside"]]}
-            for tunnel, ref in zip(appliance.tunnels, appliance.secret_refs, strict=True)
-        ],
-    }
+def _keys(appliance: Appliance) -> str:
+    """Settings of what fetches the tunnels' keys, into strongSwan's section with both ends' identities for each."""
+    reader = barbican.Reader(appliance.identity_url, appliance.credential_id, appliance.credential_secret)
+    refs = {tunnel["interface"]: ref for tunnel, ref in zip(appliance.tunnels, appliance.secret_refs, strict=True)}
+    template = (
+        _environment()
+        .get_template("secrets.conf.j2")
+        .render(tunnels=appliance.tunnels, floating_ip=appliance.floating_ip)
+    )
+    return barbican.settings(reader, refs, barbican.PRE_SHARED_KEY, template)
 
 
 def _health(appliance: Appliance) -> dict[str, Any]:

@@ -1,19 +1,17 @@
 """The document that makes a server a node: what it says, what it hides, and that it says the same every time."""
 
 import base64
-import importlib.util
-import io
 import json
+import re
 import shutil
 import subprocess
-import urllib.error
 from dataclasses import replace
 
 import pytest
 import yaml
 
 from infra.cluster.boot import USER_DATA_LIMIT, Boot, Escrow, files, node_config, user_data
-from infra.settings import ROOT
+from infra.storage import barbican
 
 ANYWHERE = Boot(
     cluster="isthmus-dev",
@@ -96,6 +94,9 @@ def test_the_private_key_is_in_no_file_and_secrets_are_roots_alone():
     assert "PRIVATE KEY-----\n" not in user_data(ANYWHERE)
     for path in ("/etc/isthmus/escrow.json", "/etc/isthmus/node-config.yaml"):
         assert files_by_path[path]["permissions"] == "0600"
+    assert [path for path, file in files_by_path.items() if "credential-secret" in file["content"]] == [
+        "/etc/isthmus/escrow.json"
+    ]
     assert "credential-secret" not in repr(ANYWHERE)
     assert "code" not in repr(SSM)
 
@@ -111,7 +112,7 @@ def test_the_node_joins_only_once_its_gpus_answer():
     script = written(ANYWHERE)["/usr/local/lib/isthmus/join.sh"]["content"]
     assert script.index("nvidia-smi") < script.index("nodeadm init")
     assert "-ne 2 ]" in script
-    assert script.index("fetch_key.py") < script.index("nodeadm init")
+    assert script.index("fetch_secrets.py") < script.index("nodeadm init")
     assert "nodeadm install 1.34 --credential-provider iam-ra" in script
 
 
@@ -135,51 +136,20 @@ def test_the_script_is_a_script(boot):
     assert checked.returncode == 0, checked.stderr
 
 
-@pytest.fixture
-def fetch(monkeypatch):
-    """The script as a node runs it, with a cloud that answers as told."""
-    spec = importlib.util.spec_from_file_location("fetch_key", ROOT / "infra/cluster/boot/fetch_key.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    asked = []
-
-    def cloud(payload, *, fails=False):
-        def urlopen(request, timeout):
-            asked.append(request)
-            if fails:
-                raise urllib.error.URLError("away")
-            answer = io.BytesIO(payload.encode())
-            answer.headers = {"X-Subject-Token": "token-0"}
-            return answer
-
-        monkeypatch.setattr(module.urllib.request, "urlopen", urlopen)
-        return module, asked
-
-    return cloud
+def test_a_node_fetches_its_key_with_its_credential_by_the_script_that_comes_along():
+    at = files(ANYWHERE)
+    asked = json.loads(at["/etc/isthmus/escrow.json"])
+    assert asked["identity_url"] == "https://identity/v3"
+    assert asked["credential"] == {"id": "credential-0", "secret": "credential-secret"}
+    assert (asked["secrets"], asked["template"]) == ({"key": "https://keys/v1/secrets/0"}, "${key}")
+    assert asked["kind"]["name"] == "private key in PEM"
+    path, settings, target = re.search(
+        r"^python3 -I (\S+) (\S+) (\S+)$", at["/usr/local/lib/isthmus/join.sh"], re.MULTILINE
+    ).groups()
+    assert (settings, target) == ("/etc/isthmus/escrow.json", "/etc/iam/pki/server.key")
+    assert at[path] == barbican.script()
 
 
-KEY = "-----BEGIN PRIVATE KEY-----\nMAo=\n-----END PRIVATE KEY-----\n"
-
-
-def test_the_key_is_fetched_with_the_credential_and_is_roots_alone(fetch, tmp_path):
-    module, asked = fetch(KEY)
-    escrow = tmp_path / "escrow.json"
-    escrow.write_text(files(ANYWHERE)["/etc/isthmus/escrow.json"])
-    module.main(escrow, tmp_path / "pki" / "server.key")
-    assert (tmp_path / "pki" / "server.key").read_text() == KEY
-    assert (tmp_path / "pki" / "server.key").stat().st_mode & 0o777 == 0o600
-    sent = json.loads(asked[0].data)["auth"]["identity"]["application_credential"]
-    assert sent == {"id": "credential-0", "secret": "credential-secret"}
-    assert asked[0].full_url == "https://identity/v3/auth/tokens"
-    assert asked[1].full_url == "https://keys/v1/secrets/0/payload"
-    assert asked[1].headers["X-auth-token"] == "token-0"
-
-
-@pytest.mark.parametrize(("payload", "fails", "error"), [("<html>", False, ValueError), (KEY, True, OSError)])
-def test_what_is_no_key_leaves_no_file(fetch, tmp_path, payload, fails, error):
-    module, _ = fetch(payload, fails=fails)
-    escrow = tmp_path / "escrow.json"
-    escrow.write_text(files(ANYWHERE)["/etc/isthmus/escrow.json"])
-    with pytest.raises(error):
-        module.main(escrow, tmp_path / "server.key")
-    assert not (tmp_path / "server.key").exists()
+def test_a_node_of_ssm_fetches_nothing():
+    assert not [path for path in files(SSM) if path.endswith(("fetch_secrets.py", "escrow.json"))]
+    assert "fetch_secrets" not in files(SSM)["/usr/local/lib/isthmus/join.sh"]

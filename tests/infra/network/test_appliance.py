@@ -1,11 +1,13 @@
 """What the gateway is made of: both ends agree, ways in are few, and no key is in a file."""
 
+import json
 import re
 import shutil
 import subprocess
 from base64 import b64encode
 from dataclasses import replace
 from ipaddress import IPv4Network
+from string import Template
 
 import pytest
 import yaml
@@ -16,6 +18,7 @@ from infra.addressing import address_plan
 from infra.network.appliance import Appliance, files, user_data
 from infra.network.appliance.render import USER_DATA_LIMIT
 from infra.network.tunnels import DPD_S, ESP_LIFETIME_S, GCM, IKE_LIFETIME_S
+from infra.storage import barbican
 from tests.kit.cloud import cloud_settings
 
 PATIENT = settings(deadline=None)  # a timing is no assertion
@@ -133,11 +136,25 @@ def test_a_peer_that_is_dead_is_known_about_when_aws_would_know():
     assert 20 < sum(waits) + float(connection["dpd_delay"].rstrip("s")) < DPD_S * 1.1
 
 
+def test_each_key_is_for_both_ends_of_its_tunnel():
+    asked = json.loads(FILES["/etc/isthmus/keys.json"])
+    assert asked["secrets"] == dict(zip(("tunnel1", "tunnel2"), APPLIANCE.secret_refs, strict=True))
+    written = sections(Template(asked["template"]).substitute(tunnel1="first.key", tunnel2="second.key"))["secrets"]
+    assert written == {
+        "ike-aws-1": {"id-1": "192.0.2.20", "id-2": "203.0.113.11", "secret": '"first.key"'},
+        "ike-aws-2": {"id-1": "192.0.2.20", "id-2": "203.0.113.12", "secret": '"second.key"'},
+    }
+    assert asked["kind"]["name"] == "pre-shared key"
+
+
 def test_keys_come_from_memory_before_strongswan_starts():
     assert "include /run/isthmus-keys/*.conf" in FILES["/etc/swanctl/conf.d/isthmus.conf"]
     assert "/run/isthmus-keys/*.conf r," in FILES["/etc/apparmor.d/local/usr.sbin.swanctl"]
     unit = FILES["/etc/systemd/system/isthmus-keys.service"]
-    assert "/etc/isthmus/keys.json /run/isthmus-keys/keys.conf" in unit
+    program = re.search(
+        r"^ExecStart=/usr/bin/python3 -I (\S+) /etc/isthmus/keys.json /run/isthmus-keys/keys.conf$", unit, re.MULTILINE
+    )
+    assert FILES[program[1]] == barbican.script()
     assert "Restart=on-failure" in unit
     assert "RuntimeDirectoryMode=0700" in unit
     assert "Requires=isthmus-keys.service" in FILES["/etc/systemd/system/strongswan.service.d/isthmus.conf"]

@@ -1,18 +1,15 @@
-"""The two scripts that run on the gateway, against servers on loopback."""
+"""What tells of the gateway's health, over HTTP on loopback."""
 
 import json
-import stat
 import threading
 import urllib.error
 import urllib.request
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from infra.network.appliance import fetch_keys, health
+from infra.network.appliance import health
 
-KEY = "Ab.c_123456789"
 TUNNELS = {"aws-1": "169.254.100.1", "aws-2": "169.254.100.5"}
 SAS = """\
 aws-2: #2, CONNECTING, IKEv2, 55aef053b19a90e2_i* 0000000000000000_r
@@ -39,70 +36,6 @@ def serving(server):
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-class Cloud(BaseHTTPRequestHandler):
-    """Keystone and Barbican, as far as the gateway knows them."""
-
-    payload = KEY
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["auth"]["identity"]
-        right = asked == {
-            "methods": ["application_credential"],
-            "application_credential": {"id": "credential", "secret": "s3cret"},
-        }
-        self.send_response(201 if right and self.path == "/v3/auth/tokens" else 401)
-        self.send_header("X-Subject-Token", "token-of-gateway")
-        self.end_headers()
-
-    def do_GET(self):
-        right = self.headers["X-Auth-Token"] == "token-of-gateway" and self.headers["Accept"] == "text/plain"
-        self.send_response(200 if right and self.path.endswith("/payload") else 403)
-        self.end_headers()
-        self.wfile.write(self.payload.encode())
-
-    def log_message(self, *_):
-        pass
-
-
-def settings(tmp_path, url, given="s3cret"):
-    path = tmp_path / "keys.json"
-    tunnels = [
-        {"name": name, "secret_ref": f"{url}/v1/secrets/{name}", "ids": ["192.0.2.20", outside]}
-        for name, outside in (("aws-1", "203.0.113.11"), ("aws-2", "203.0.113.12"))
-    ]
-    values = {"identity_url": f"{url}/v3", "credential": {"id": "credential", "secret": given}, "tunnels": tunnels}
-    path.write_text(json.dumps(values), encoding="utf-8")
-    return path
-
-
-def test_keys_are_fetched_and_written_for_their_owner_alone(tmp_path):
-    target = tmp_path / "keys.conf"
-    with serving(HTTPServer(("127.0.0.1", 0), Cloud)) as url:
-        fetch_keys.main(settings(tmp_path, url), target)
-    assert stat.S_IMODE(target.stat().st_mode) == 0o600
-    text = target.read_text(encoding="utf-8")
-    assert text.count(f'secret = "{KEY}"') == 2
-    assert "ike-aws-2 {\n    id-1 = 192.0.2.20\n    id-2 = 203.0.113.12\n" in text
-    assert text.count("{") == text.count("}") == 3
-
-
-def test_a_refused_credential_leaves_nothing_behind(tmp_path):
-    target = tmp_path / "keys.conf"
-    with serving(HTTPServer(("127.0.0.1", 0), Cloud)) as url, pytest.raises(urllib.error.HTTPError) as caught:
-        fetch_keys.main(settings(tmp_path, url, given="wrong"), target)
-    caught.value.close()
-    assert not target.exists()
-
-
-@pytest.mark.parametrize("payload", ["", "short", "0startswithzero", 'quo"te}12345', "x" * 65])
-def test_what_is_no_key_of_aws_never_reaches_strongswan(tmp_path, payload):
-    target = tmp_path / "keys.conf"
-    handler = type("Handler", (Cloud,), {"payload": payload})
-    with serving(HTTPServer(("127.0.0.1", 0), handler)) as url, pytest.raises(ValueError, match="no pre-shared key"):
-        fetch_keys.main(settings(tmp_path, url), target)
-    assert not target.exists()
 
 
 @pytest.mark.parametrize(

@@ -121,7 +121,7 @@ def test_user_data_is_a_secret_without_a_tunnels_key(network):
     keys = json.loads(next(f["content"] for f in document["write_files"] if f["path"] == "/etc/isthmus/keys.json"))
     assert keys["identity_url"] == "https://identity.example.org/v3"
     assert keys["credential"] == {"id": "os-1-gateway-id", "secret": "application-credential-secret"}
-    assert [tunnel["secret_ref"] for tunnel in keys["tunnels"]] == [
+    assert list(keys["secrets"].values()) == [
         f"https://keys.example.org/v1/secrets/os-1-tunnel-{tunnel}" for tunnel in (1, 2)
     ]
 
