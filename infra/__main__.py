@@ -4,6 +4,7 @@ from typing import Any
 
 import pulumi
 
+from infra.garbage import spared
 from infra.settings import ROOT, Settings
 from workloads.spec.errors import UserError
 
@@ -13,7 +14,8 @@ def main() -> None:
     stack = pulumi.get_stack()
     values = pulumi.runtime.config.get_config_env()
     try:
-        exports = _build(Settings.from_engine(values, stack), stack)
+        with spared():
+            exports = _build(Settings.from_engine(values, stack), stack)
     except UserError as error:
         raise pulumi.RunError(str(error)) from None
     for name, value in exports.items():

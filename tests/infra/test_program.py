@@ -1,10 +1,12 @@
 """The whole program of the local stack, under mocks that refuse what an engine would refuse."""
 
+import gc
 import json
 
 import pulumi
 import pytest
 
+from infra import platform_graph
 from infra.planned import plan_figures
 from tests.kit.program import SITE_FACTS, StrictMocks, run_program, stack_config, stack_files
 from workloads.planning import plan_run
@@ -144,3 +146,29 @@ def test_the_mocks_refuse_a_duplicate_and_an_unknown_function():
         mocks.new_resource(args)
     with pytest.raises(AssertionError, match="unknown function"):
         mocks.call(pulumi.runtime.MockCallArgs("aws:index/getRegion:getRegion", {}, ""))
+
+
+def test_no_garbage_is_looked_for_while_the_program_is_declared_nor_later_in_what_it_has_declared(monkeypatch):
+    declaring, later = [], []
+    build = platform_graph.build
+
+    def watched(*given):
+        declaring.append(gc.isenabled())
+        return build(*given)
+
+    class Watching(StrictMocks):
+        def new_resource(self, args):
+            later.append((gc.isenabled(), gc.get_freeze_count() > 0))
+            return super().new_resource(args)
+
+    monkeypatch.setattr(platform_graph, "build", watched)
+    run_program(stack_config("local"), mocks=Watching())
+    assert declaring == [False]
+    assert set(later) == {(True, True)}
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)
+
+
+def test_a_program_that_is_refused_has_its_collector_back():
+    with pytest.raises(pulumi.RunError):
+        run_program({**stack_config("local"), "isthmus:training": {"recipe": "irsi"}})
+    assert (gc.isenabled(), gc.get_freeze_count()) == (True, 0)

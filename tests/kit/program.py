@@ -1,6 +1,7 @@
 """The whole Pulumi program under mocks that are as strict as an engine with real providers."""
 
 import asyncio
+import gc
 import json
 import os
 import runpy
@@ -159,7 +160,10 @@ def run_program(config: dict[str, Any], stack: str = "local", mocks: StrictMocks
 
     with event_loops(), mock.patch.dict(os.environ, {"PULUMI_CONFIG": json.dumps(values)}):
         pulumi.runtime.set_mocks(mocks, PROJECT, stack, preview=False)
-        run()
+        try:
+            run()
+        finally:
+            gc.unfreeze()  # unlike the program, this process goes on
     return Program(tuple(mocks.resources), exports)
 
 

@@ -15,7 +15,8 @@ from types import ModuleType
 from typing import Any
 from unittest import mock
 
-from infra.settings import ROOT
+from infra.garbage import spared
+from infra.settings import ROOT, Settings
 from tests.kit.program import run_program, stack_config
 
 SDKS = ("pulumi_aws", "pulumi_docker_build", "pulumi_kubernetes", "pulumi_openstack")
@@ -79,17 +80,24 @@ def _declared(stack: str) -> tuple[Iterable[str], list[str]]:
     """Types of what the program declares, and the functions that it asks."""
     if "isthmus:cloud" not in stack_config(stack):
         return [resource.type for resource in run_program(stack_config(stack), stack).resources], []
-    from tests.kit.cloud import CloudMocks, whole  # noqa: PLC0415 - a local stack must not pay for it, which is looked at
+    with spared():  # as the program itself does
+        from tests.kit import cloud  # noqa: PLC0415 - a local stack must not pay for it, which is looked at
+
+    build = cloud.build_cloud
+
+    def spared_build(settings: Settings, chosen: str) -> dict[str, Any]:
+        with spared():
+            return build(settings, chosen)
 
     asked: list[str] = []
-    answer: Callable[[Any, Any], dict[str, Any]] = CloudMocks.call
+    answer: Callable[[Any, Any], dict[str, Any]] = cloud.CloudMocks.call
 
     def call(mocks: Any, args: Any) -> dict[str, Any]:
         asked.append(args.token)
         return answer(mocks, args)
 
-    with mock.patch.object(CloudMocks, "call", call):
-        return [resource.type for resource in whole(stack).resources], asked
+    with mock.patch.object(cloud.CloudMocks, "call", call), mock.patch.object(cloud, "build_cloud", spared_build):
+        return [resource.type for resource in cloud.whole(stack).resources], asked
 
 
 def main() -> None:
