@@ -20,6 +20,7 @@ from infra.operations.cost import cost_report
 from infra.operations.diagram import PlatformPicture, draw
 from infra.operations.planning import Facts, plan_report
 from infra.operations.previewing import cost_difference, run_preview
+from infra.operations.recovery import recovery_values
 from infra.operations.review import review as render_review
 from infra.operations.session import BACKEND, Session, open_session, stack_file, stack_settings
 from infra.operations.summary import show
@@ -118,6 +119,13 @@ def down(stack: Stack = "local", state: State = STATE) -> None:
 def outputs(stack: Stack = "local", state: State = STATE) -> None:
     """Print what the last `up` printed at its end."""
     show(console, _open(stack, "", None, state, check=False).ask("stack", "output", "--json"))
+
+
+@app.command()
+def recovery(stack: Stack = "prod", state: State = STATE) -> None:
+    """Print what a copy for a disaster must know of a stack: keep it elsewhere, and put it into the copy's stack file."""
+    made = _open(stack, "", None, state, check=False).ask("stack", "output", "--json")
+    typer.echo(recovery_values(made, stack), nl=False)
 
 
 @app.command()

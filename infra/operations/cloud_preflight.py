@@ -15,6 +15,7 @@ from infra.operations.checks import Check, failed, passed, tried, unknown
 from infra.operations.cost import estimate, money
 from infra.operations.planning import Facts
 from infra.operations.project_checks import project_checks
+from infra.operations.recovery import require_key
 from infra.policy.kubernetes import DIGEST
 from infra.providers import plugins_of
 from infra.settings import Settings
@@ -50,6 +51,7 @@ def check_values(settings: Settings) -> list[Check]:
         ("EFA", _efa),
         ("zones of pools", _zones),
         ("plan of the run", _plan),
+        ("trusted keys", require_key),
     )
     checks = [tried(subject, lambda look=look: look(settings)) for subject, look in looks]  # type: ignore[misc]
     return [*checks, *_budget(settings), *_images(settings)]
@@ -104,6 +106,7 @@ def _budget(settings: Settings) -> list[Check]:
 def _images(settings: Settings) -> list[Check]:
     given = settings.of_cloud.images
     names = {"trainer": given.trainer, "inference": given.inference, "registry": given.registry}
+    names["trainer for EFA"] = given.trainer_efa
     named = {name: text for name, text in {**names, "vllm": given.vllm, "postgres": given.postgres}.items() if text}
     if settings.of_cloud.serving.runtime == "vllm" and given.vllm is None:
         return [failed("images", "vllm: none", "by reference", "set cloud.images.vllm, or cloud.serving.runtime: onnx")]

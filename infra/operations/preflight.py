@@ -10,6 +10,7 @@ import yaml
 from infra.local.handlers.site import WORKING_BYTES
 from infra.local.ports import PortPlan, in_use
 from infra.local.supervision import listening_ports
+from infra.operations.recovery import require_key
 from infra.settings import Settings
 from workloads.spec.disk import ensure_room
 from workloads.spec.errors import UserError
@@ -20,8 +21,10 @@ PASSPHRASE_FILE = "PULUMI_CONFIG_PASSPHRASE_FILE"  # noqa: S105
 
 
 def check(settings: Settings, root: Path) -> None:
-    """Raises `UserError` for the first thing that would fail later: recipe, disk, ports."""
+    """Raises `UserError` for the first thing that would fail later: recipe, a recovery's key, disk, ports."""
     load_recipe(settings.training.recipe, settings.training.overrides)
+    if settings.cloud is not None:
+        require_key(settings)
     if settings.local is None:
         return
     folder = root / settings.local.folder

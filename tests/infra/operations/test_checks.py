@@ -32,7 +32,17 @@ def values(**overrides: Any) -> Any:
 
 def test_the_dev_stack_with_images_passes_every_check_of_its_values():
     assert {check.subject: check.outcome for check in values()} == dict.fromkeys(
-        ["addresses", "instance types", "EFA", "zones of pools", "plan of the run", "budget", "images"], "passed"
+        [
+            "addresses",
+            "instance types",
+            "EFA",
+            "zones of pools",
+            "plan of the run",
+            "trusted keys",
+            "budget",
+            "images",
+        ],
+        "passed",
     )
 
 
