@@ -4,7 +4,7 @@ from infra.apps.launching import plan_training
 from infra.apps.replica_counts import require_counter
 from infra.apps.served import require_servable
 from infra.cloud_contracts import PoolContract
-from infra.cluster.pools import declared_pools
+from infra.cluster.pools import declared_pools, efa_pools
 from infra.network.tunnels import USED, bandwidth
 from infra.scheduling.quotas import flavor_name
 from infra.settings import Settings
@@ -94,6 +94,12 @@ def require_images(settings: Settings) -> None:
         raise UserError(
             f"cloud.images.pull Never, and {', '.join(cloud.images.to_build)} are built and pushed, so no node would have "
             "them; set pull: IfNotPresent, or give their references"
+        )
+    given, efa = cloud.images.trainer, efa_pools(settings)
+    if efa and given is not None and cloud.images.trainer_efa is None:
+        raise UserError(
+            f"pool {efa[0]} has EFA, of which cloud.images.trainer {given} need know nothing; set cloud.images.trainer_efa "
+            "to one made of it by infra/images/trainer-efa.Dockerfile, or leave trainer out and both are built"
         )
 
 

@@ -146,6 +146,7 @@ class ImagesContract:
     vllm: pulumi.Output[str] | None
     postgres: str
     pull_policy: str
+    trainer_efa: pulumi.Output[str] | None = None  # the trainer for nodes with EFA; None: no pool has any
 
 
 @dataclass(frozen=True)

@@ -244,6 +244,7 @@ class ImageSettings(Setting):
     """Images by reference; what has none is built by the stack and pushed to its own repositories."""
 
     trainer: ImageReference | None = None
+    trainer_efa: ImageReference | None = None  # for pools with EFA; None: built on the trainer, where that is built
     inference: ImageReference | None = None
     registry: ImageReference | None = None
     vllm: ImageReference | None = None

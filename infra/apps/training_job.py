@@ -14,6 +14,7 @@ import pulumi
 from infra.apps import pods
 from infra.apps.launching import Launching, SitePart
 from infra.cloud_contracts import ImagesContract, QueuesContract, StoreContract
+from infra.cluster import huge_pages
 from infra.manifests import labels, restricted
 from infra.mesh import ports
 from infra.mesh.fencing import TRAINING
@@ -34,8 +35,6 @@ _TRIES_OF_A_POD: Final = 6
 _RESTARTS: Final = 3
 _GRACE_S: Final = 60  # a round's state is durable already; what is being written may become so
 _SHARED_MEMORY_SHARE: Final = 4  # of a pod's memory, at most one in so many parts
-# https://docs.aws.amazon.com/eks/latest/userguide/node-efa.html
-_EFA_HUGE_PAGES: Final = {"hugepages-2Mi": "5120Mi"}
 
 
 @dataclass(frozen=True)
@@ -161,13 +160,14 @@ def _trainer_pod(run: Launching, site: str, around: Surroundings, specs: pulumi.
     part = run.parts[site]
     used = [around.stores[name] for name in dict.fromkeys((site, around.shared))]
     mounted = pods.mounts(used)
-    image = (around.images.trainer, around.images.pull_policy)
     environment = {**pods.store_environment(site), **_environment(part)}
     pool = part.pool
+    by_efa = around.images.trainer_efa if pool.efa_per_node else None
+    image = (around.images.trainer if by_efa is None else by_efa, around.images.pull_policy)
     asked = pods.resources(part.trainer, devices={GPU: pool.gpus_per_node, EFA: pool.efa_per_node})
     if pool.efa_per_node:
         for bound in asked.values():
-            bound.update(_EFA_HUGE_PAGES)
+            bound.update(huge_pages.ASKED)
     memory = f"{part.trainer.memory_mib // _SHARED_MEMORY_SHARE}Mi"
     made_here = ("workloads.delivery", "prepare", LAUNCH_AT, "--site", site)
     return {
@@ -229,13 +229,16 @@ def _torchrun(run: Launching, site: str) -> list[str]:
 def _environment(part: SitePart) -> dict[str, str]:
     """Threads, and the fabric between nodes: where there is EFA, NCCL must use it or fail, never fall back to TCP.
 
-    `NCCL_NET` names the plugin that has to be there: https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html
+    `NCCL_NET` names what has to be there and `NCCL_NET_PLUGIN` the library that it is in, which goes by another name than
+    NCCL's own: https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/env.html. Nothing is said of forks, huge pages
+    and RDMA: plugin and libfabric find these out, and a demand for huge pages with one for safe forks is refused:
+    https://github.com/aws/aws-ofi-nccl/blob/master/doc/efa-env-var.md
     """
     environment = {"OMP_NUM_THREADS": str(part.threads)}
     if part.nodes > 1:
         environment |= {"NCCL_SOCKET_IFNAME": "eth0", "GLOO_SOCKET_IFNAME": "eth0"}
         if part.pool.efa_per_node:
-            environment |= {"FI_PROVIDER": "efa", "NCCL_NET": "AWS Libfabric", "FI_EFA_FORK_SAFE": "1"}
+            environment |= {"FI_PROVIDER": "efa", "NCCL_NET": "AWS Libfabric", "NCCL_NET_PLUGIN": "ofi"}
     return environment
 
 

@@ -7,6 +7,7 @@ import pulumi_aws as aws
 
 from infra.cloud_contracts import AwsNetworkContract, ClusterContract, PoolContract
 from infra.cloud_settings import GpuPool
+from infra.cluster import huge_pages
 from infra.cluster.catalogue import InstanceFacts, efa_interfaces, instance_facts
 from infra.cluster.interfaces import Interface, efa_layout
 from infra.cluster.labels import node_labels
@@ -94,6 +95,7 @@ class _Pool:
             if block
             else None,
             network_interfaces=[self._interface(each, fabric) for each in interfaces] if fabric else None,
+            user_data=huge_pages.user_data() if fabric else None,
             placement=self._placement(),
             tag_specifications=instance_tags(self.tags),
             update_default_version=True,

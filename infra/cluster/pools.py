@@ -47,6 +47,11 @@ def aws_pool(site: str, region: str, pool: GpuPool) -> PoolContract:
     )
 
 
+def efa_pools(settings: Settings) -> tuple[str, ...]:
+    """Names of the pools whose nodes have EFA."""
+    return tuple(pool.name for pool in settings.aws_site[1].gpu_pools if pool.efa)
+
+
 def openstack_pool(site: str, region: str, group: GpuServers) -> PoolContract:
     """Servers of one flavor."""
     return PoolContract(

@@ -4,11 +4,15 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
 FOLDER = Path("infra", "images")
 """Of the Dockerfiles, from the root of the repository, which is the context of every build."""
 
-_TAG_LENGTH = 16
+TRAINER, TRAINER_EFA = "trainer", "trainer-efa"
+"""The second stands on the first, and goes to its repository."""
+
+_TAG_LENGTH: Final = 16
 
 
 def dockerfile(image: str) -> Path:

@@ -5,6 +5,7 @@ from typing import Final
 
 from infra.cloud_contracts import PoolContract
 from infra.cloud_settings import ServingSettings
+from infra.cluster.huge_pages import KEPT_MIB
 from infra.settings import Settings
 from workloads.spec.errors import UserError
 
@@ -30,9 +31,11 @@ def flavor_name(pool: PoolContract) -> str:
 
 def per_node(pool: PoolContract) -> dict[str, int]:
     """What a pod can ask for on one node of the pool. A pod that asks for more is never scheduled."""
+    # huge pages are no memory to Kubernetes, though of a small node's they are as much as all that is left to the system
+    memory_mib = pool.memory_gib_per_node * 1024 - (KEPT_MIB if pool.efa_per_node else 0)
     return {
         CPU: int(pool.cpus_per_node * 1000 * _LEFT_OF_CPU),
-        MEMORY: int(pool.memory_gib_per_node * 1024 * _LEFT_OF_MEMORY),
+        MEMORY: int(memory_mib * _LEFT_OF_MEMORY),
         GPU: pool.gpus_per_node,
         EFA: pool.efa_per_node,
     }

@@ -155,6 +155,7 @@ def images() -> contracts.ImagesContract:
         vllm=image("vllm"),
         postgres=f"registry.example.org/postgres@sha256:{'b' * 64}",
         pull_policy="IfNotPresent",
+        trainer_efa=image("trainer-efa"),
     )
 
 

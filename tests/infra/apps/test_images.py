@@ -13,6 +13,10 @@ GIVEN = {
 }
 
 
+POOL = "sites.0.aws.gpu_pools.0"
+EFA = {f"{POOL}.instance_type": "g6.8xlarge", f"{POOL}.efa": True, f"{POOL}.placement_group": True}
+
+
 def declared(**overrides):
     settings = cloud_settings(**overrides)
     return declare(lambda scope: images(scope, settings, repositories(scope, settings)), settings)
@@ -66,6 +70,38 @@ def test_another_base_is_another_tag():
     base = f"registry.example.org/python:3.12@sha256:{'b' * 64}"
     other, arguments = tag(**{"cloud.images.base": base})
     assert (other != usual, arguments) == (True, {"BASE": base, "VERSION": other})
+
+
+def test_a_stack_without_efa_builds_nothing_for_it():
+    program = declared()
+    assert sorted(image.name for image in program.of_type(IMAGE)) == ["inference", "registry", "trainer"]
+    assert program.result.trainer_efa is None
+
+
+def test_a_stack_with_efa_builds_another_trainer_on_its_own():
+    program = declared(**EFA)
+    built = {image.name: image.inputs for image in program.of_type(IMAGE)}
+    usual, other = built["trainer"], built["trainer-efa"]
+    assert other["buildArgs"]["BASE"] == program.result.trainer
+    assert other["dockerfile"]["location"].endswith("infra/images/trainer-efa.Dockerfile")
+    assert program.result.trainer_efa.startswith(f"{other['tags'][0]}@sha256:")
+    repository, _, tag = other["tags"][0].rpartition(":")
+    assert (repository, tag.partition("-")[0]) == (usual["tags"][0].rpartition(":")[0], "efa")
+    assert usual == {image.name: image.inputs for image in declared().of_type(IMAGE)}["trainer"]
+
+
+def test_another_trainer_is_another_tag_of_that_on_it():
+    def tag(**overrides):
+        return {i.name: i.inputs for i in declared(**EFA, **overrides).of_type(IMAGE)}["trainer-efa"]["tags"]
+
+    assert tag() != tag(**{"cloud.images.base": f"registry.example.org/python:3.12@sha256:{'b' * 64}"})
+
+
+def test_a_given_trainer_for_efa_is_named_as_it_is():
+    by_efa = f"registry.example.org/trainer-efa:1@sha256:{'c' * 64}"
+    program = declared(**GIVEN, **EFA, **{"cloud.images.trainer_efa": by_efa})
+    assert program.result.trainer_efa == by_efa
+    assert program.of_type(IMAGE) == []
 
 
 def test_vllm_is_never_built():

@@ -113,7 +113,9 @@ def test_workers_are_started_by_torchrun_with_the_ranks_that_peers_address(wide)
 def test_where_there_is_efa_nccl_uses_it_or_fails(wide):
     known = environment(trainer(wide, "aws-1"))
     assert known["NCCL_NET"] == "AWS Libfabric"
+    assert known["NCCL_NET_PLUGIN"] == "ofi"
     assert known["FI_PROVIDER"] == "efa"
+    assert not {"FI_EFA_FORK_SAFE", "FI_EFA_USE_HUGE_PAGE"} & set(known), "together they end the process"
     asked = trainer(wide, "aws-1")["resources"]
     for bound in (asked["requests"], asked["limits"]):
         assert bound["vpc.amazonaws.com/efa"] == "4"
@@ -121,7 +123,16 @@ def test_where_there_is_efa_nccl_uses_it_or_fails(wide):
         assert bound["hugepages-2Mi"] == "5120Mi"
     other = trainer(wide, "os-1")
     assert "NCCL_NET" not in environment(other)
-    assert "vpc.amazonaws.com/efa" not in other["resources"]["requests"]
+    assert not {"vpc.amazonaws.com/efa", "hugepages-2Mi"} & set(other["resources"]["requests"])
+
+
+def test_where_there_is_efa_the_image_has_its_user_space_and_elsewhere_not(wide):
+    images = {
+        site: {step["image"] for step in containers(job["template"]["spec"]).values()}
+        for site, job in jobs(wide).items()
+    }
+    assert [name.partition("@")[0] for name in sorted(images["aws-1"])] == ["registry.example.org/isthmus/trainer-efa"]
+    assert [name.partition("@")[0] for name in sorted(images["os-1"])] == ["registry.example.org/isthmus/trainer"]
 
 
 def test_a_site_of_one_pod_is_started_again_alone_and_one_of_several_with_all(wide):

@@ -1,7 +1,14 @@
 """Pools of GPUs on AWS: capacity of every kind, EFA where there is any, and what the queues are told."""
 
+import re
+import shutil
+import subprocess
+from base64 import b64decode
+from email import message_from_bytes
+
 import pytest
 
+from infra.cluster import huge_pages
 from workloads.spec.errors import UserError
 
 GROUP = "aws:eks/nodeGroup:NodeGroup"
@@ -103,6 +110,30 @@ def test_efa_is_open_within_its_group_in_both_directions_and_to_nobody_else(pool
         assert rule["ipProtocol"] == "-1"
         assert rule["securityGroupId"] == rule["referencedSecurityGroupId"] == "aws-1-big-efa-id"
         assert "cidrIpv4" not in rule
+
+
+def test_nodes_with_efa_have_its_huge_pages_before_kubelet_counts_them(pools):
+    program = pools(**pool(efa=True, placement_group=True))
+    document = message_from_bytes(b64decode(program.one(TEMPLATE).inputs["userData"]))
+    assert document.get_content_type() == "multipart/mixed"  # EKS adds its own part to those of such a document alone
+    (part,) = document.get_payload()
+    assert part.get_content_type() == "text/x-shellscript"
+    script = part.get_payload()
+    assert script.startswith("#!/bin/bash\n")
+    assert "echo 'vm.nr_hugepages = 5128' >/etc/sysctl.d/90-isthmus-efa.conf\nsysctl --load=/etc/sysctl.d/90-" in script
+    pages_mib = int(re.search(r"= (\d+)", script)[1]) * 2
+    assert pages_mib == huge_pages.KEPT_MIB >= int(huge_pages.ASKED["hugepages-2Mi"].removesuffix("Mi"))
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+def test_the_script_of_the_huge_pages_is_a_script():
+    (part,) = message_from_bytes(b64decode(huge_pages.user_data())).get_payload()
+    checked = subprocess.run(["bash", "-n"], input=part.get_payload(), text=True, capture_output=True, check=False)
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+def test_a_pool_without_efa_has_no_user_data(pools):
+    assert "userData" not in pools(**pool()).one(TEMPLATE).inputs
 
 
 def test_a_pool_without_efa_takes_the_clusters_group_from_eks(pools):

@@ -6,7 +6,7 @@ from importlib.metadata import packages_distributions
 import pytest
 
 from infra.apps.pods import USER
-from infra.images.sources import context_files, dockerfile
+from infra.images.sources import TRAINER_EFA, context_files, dockerfile
 from infra.settings import ROOT
 from tests.kit.dockerfiles import foreign, imported, parse
 
@@ -48,7 +48,8 @@ def copied(stage):
 
 
 def test_every_dockerfile_is_known_here():
-    assert {file.name.split(".")[0] for file in (ROOT / "infra" / "images").glob("*.Dockerfile")} == set(LOCKS)
+    names = {file.name.split(".")[0] for file in (ROOT / "infra" / "images").glob("*.Dockerfile")}
+    assert names == {*LOCKS, TRAINER_EFA}  # which stands on the trainer and has a test of its own
 
 
 def test_every_stage_stands_on_the_one_base_and_the_base_can_be_chosen(parsed):

@@ -37,7 +37,16 @@ def test_a_node_gives_all_its_devices_and_most_of_its_cpu_and_memory():
     assert given_out[GPU] == 8
     assert given_out[EFA] == 4
     assert 0.9 * 8000 < given_out[CPU] < 8000
-    assert 0.85 * 32 * 1024 < given_out[MEMORY] < 32 * 1024
+    assert 0.85 * 32 * 1024 < per_node(fakes.pool(gpus=8))[MEMORY] < 32 * 1024
+
+
+def test_huge_pages_of_efa_are_out_of_a_node_s_memory():
+    small = replace(fakes.pool(), memory_gib_per_node=128)
+    lost = per_node(small)[MEMORY] - per_node(replace(small, efa_per_node=1))[MEMORY]
+    assert lost == pytest.approx(0.88 * 10256, abs=1)
+    asked = per_node(replace(small, efa_per_node=1))[MEMORY]
+    kubelet = 255 + 11 * 234  # EKS's reservation for 234 pods, MiB
+    assert asked + 10256 + kubelet < 0.97 * 128 * 1024, "a pod of that size and the huge pages do not fit one node"
 
 
 def test_efa_is_counted_where_a_node_has_it():

@@ -82,6 +82,18 @@ GPUS = [
         **{f"{POOL}.placement_group": True},
     ),
     wrong(f"{POOL}.efa", True, "efa without placement_group", "slow", "set placement_group: true"),
+    wrong(
+        f"{POOL}.efa",
+        True,
+        "pool l4 has EFA",
+        "localhost/trainer:1 need know nothing",
+        "set cloud.images.trainer_efa",
+        **{
+            f"{POOL}.placement_group": True,
+            f"{POOL}.instance_type": "g6.8xlarge",
+            "cloud.images.trainer": "localhost/trainer:1",
+        },
+    ),
     wrong(f"{POOL}.zone", 2, "zone 2", "beyond the site's 2 zones", "pick one below, or raise zones"),
     wrong(f"{POOL}.capacity", "reservation", "capacity reservation", "needs reservation", "give its cr-… id"),
     wrong(f"{POOL}.reservation", "cr-0123456789", "capacity spot", "has no reservation", "leave it out"),
