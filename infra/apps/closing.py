@@ -142,7 +142,7 @@ def _steps(run: Launching, around: Surroundings, how: Closing, config: pulumi.In
         ],
         "containers": [step("publish", registry, "workloads.delivery", "publish", signs=True)],
         "volumes": [
-            *pods.volumes(config, used),
+            *pods.volumes(pods.of_config_map(config), used),
             {"name": "signing", "secret": {"secretName": how.signing_secret, "defaultMode": 0o440}},
         ],
     }

@@ -144,7 +144,7 @@ def backup(
                 pods.resources(Allotment(100, 256), limit_mib=1024),
             )
         ],
-        "volumes": pods.volumes(specs, stores),
+        "volumes": pods.volumes(pods.of_config_map(specs), stores),
     }
     named = {**labels("registry"), "app.kubernetes.io/component": "backup", ports.SITE_LABEL: site}
     return {

@@ -6,7 +6,7 @@ import pulumi
 
 from infra.access import grants
 from infra.apps import pods, replica_counts, replicas
-from infra.apps.served import ACCOUNT, NAME, Service, name_at, specs
+from infra.apps.served import ACCOUNT, NAME, Service, specs
 from infra.cloud_contracts import (
     CloudServiceContract,
     ClusterContract,
@@ -16,7 +16,6 @@ from infra.cloud_contracts import (
     StoreContract,
     TrainingContract,
 )
-from infra.local.launch import digest_of
 from infra.manifests import apply
 from infra.mesh import ports, routing
 from infra.mesh.fencing import SERVING
@@ -25,7 +24,6 @@ from infra.settings import Settings
 from workloads.spec.delivery import Store
 from workloads.spec.recipe import Recipe
 
-_DIGEST_LENGTH = 12
 _TIMEOUT_S = {"onnx": 30.0, "vllm": 300.0}  # of a request with all its retries; a text takes its time
 
 
@@ -68,7 +66,7 @@ def serve(
         apply(scope, f"inference-proxy-{index}", manifest, *mesh.ready)
         for index, manifest in enumerate(replicas.proxy(service))
     ]
-    placed = [_at_site(scope, service, stores[name], shared, mesh, ready) for name in names]
+    placed = [_at_site(scope, service, stores[name], shared, ready) for name in names]
     ways = _ways_in(scope, settings, mesh)
     return CloudServiceContract(url=f"https://{cloud.serving.host}", ready=(*placed, *ways))
 
@@ -78,19 +76,15 @@ def _at_site(
     service: Service,
     store: StoreContract,
     shared: StoreContract,
-    mesh: MeshContract,
     ready: Sequence[pulumi.Resource],
 ) -> pulumi.Resource:
     site = store.site
     files = store.url.apply(lambda url: specs(service, site, _sources(store, url, shared)))
-    config = files.apply(lambda known: f"{name_at(site)}-{digest_of(*known.values())[:_DIGEST_LENGTH]}")
-    given = apply(scope, f"{site}-inference-specs", pods.spec_files(SERVING, config, files), *mesh.ready)
     # how many there are is the autoscaler's to say
     placed = apply(
         scope,
         f"{site}-inference",
-        replicas.deployment(service, site, store, config),
-        given,
+        replicas.deployment(service, site, store, files),
         *ready,
         ignore=("spec.replicas",),
     )

@@ -105,12 +105,15 @@ def store_of(site: str, address: str) -> Store:
     return Store(address=address, profile=site)
 
 
-def volumes(specs: pulumi.Input[str], stores: Sequence[StoreContract]) -> list[Manifest]:
-    """Volumes that every pod has: scratch space, its specs, and what `stores`, those that it uses, need."""
+def volumes(specs: Manifest, stores: Sequence[StoreContract]) -> list[Manifest]:
+    """Volumes that every pod has: scratch space, its specs, and what `stores`, those that it uses, need.
+
+    `specs` is `of_config_map` or `of_annotations`.
+    """
     made: list[Manifest] = [
         {"name": "work", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
-        {"name": "specs", "configMap": {"name": specs}},
+        {"name": "specs", **specs},
         {"name": "stores", "configMap": {"name": PROFILES}},
     ]
     if with_keys(stores):
@@ -174,6 +177,35 @@ def service_account(name: str, namespace: str) -> Manifest:
         "metadata": {"name": name, "namespace": namespace},
         "automountServiceAccountToken": False,
     }
+
+
+def of_config_map(name: pulumi.Input[str]) -> Manifest:
+    """Specs that lie in a ConfigMap, made by `spec_files`."""
+    return {"configMap": {"name": name}}
+
+
+def annotations(files: pulumi.Output[Mapping[str, str]], *names: str) -> dict[str, pulumi.Input[str]]:
+    """Specs as annotations of the pod that reads them.
+
+    A Deployment's former pods can start again for as long as they are needed: nothing that they read is replaced.
+    """
+
+    def text(name: str) -> pulumi.Output[str]:
+        return files.apply(lambda known: known[name])
+
+    return {_annotation(name): text(name) for name in names}
+
+
+def of_annotations(*names: str) -> Manifest:
+    """The files of `annotations`: https://kubernetes.io/docs/concepts/workloads/pods/downward-api/."""
+    items = [
+        {"path": name, "fieldRef": {"fieldPath": f"metadata.annotations['{_annotation(name)}']"}} for name in names
+    ]
+    return {"downwardAPI": {"items": items}}
+
+
+def _annotation(name: str) -> str:
+    return f"isthmus.dev/{name}"
 
 
 def spec_files(namespace: str, name: pulumi.Input[str], files: pulumi.Input[Mapping[str, str]]) -> Manifest:

@@ -123,7 +123,7 @@ def deployment(
         "affinity": dict(OFF_HYBRID_NODES),
         "initContainers": [recall, restore],
         "containers": [server],
-        "volumes": pods.volumes(specs, stores),
+        "volumes": pods.volumes(pods.of_config_map(specs), stores),
     }
     return {
         "apiVersion": "apps/v1",

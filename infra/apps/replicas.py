@@ -4,6 +4,7 @@ The replica listens on loopback, so whatever reaches it has passed its proxy and
 have a port of their own, which kubelet and Prometheus reach in plain text.
 """
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import pulumi
@@ -60,8 +61,11 @@ def proxy(service: Service) -> list[Manifest]:
     return made
 
 
-def deployment(service: Service, site: str, store: StoreContract, config: pulumi.Input[str]) -> Manifest:
-    """Replicas at a site. New ones take over once they have their model, however long that takes; old ones serve meanwhile."""
+def deployment(service: Service, site: str, store: StoreContract, specs: pulumi.Output[Mapping[str, str]]) -> Manifest:
+    """Replicas at a site. New ones take over once they have their model, however long that takes; old ones serve meanwhile.
+
+    `specs` are those of `served.specs`, by file.
+    """
     mounted = [
         *pods.mounts([store]),
         {"name": "trust", "mountPath": str(TRUST), "readOnly": True},
@@ -85,7 +89,7 @@ def deployment(service: Service, site: str, store: StoreContract, config: pulumi
         "initContainers": [fetch],
         "containers": [server],
         "volumes": [
-            *pods.volumes(config, [store]),
+            *pods.volumes(pods.of_annotations(FETCH, SERVE), [store]),
             {"name": "trust", "configMap": {"name": service.trust}},
             *([{"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": "2Gi"}}] if service.is_vllm else []),
         ],
@@ -108,7 +112,10 @@ def deployment(service: Service, site: str, store: StoreContract, config: pulumi
                 "metadata": {
                     "labels": {**labels(NAME), **selector(site)},
                     # a replica calls nobody in the mesh; its store and its identity are reached as they are
-                    "annotations": {"traffic.sidecar.istio.io/includeOutboundIPRanges": ""},
+                    "annotations": {
+                        "traffic.sidecar.istio.io/includeOutboundIPRanges": "",
+                        **pods.annotations(specs, FETCH, SERVE),
+                    },
                 },
                 "spec": restricted(pod),
             },

@@ -198,7 +198,7 @@ def _trainer_pod(run: Launching, site: str, around: Surroundings, specs: pulumi.
             }
         ],
         "volumes": [
-            *pods.volumes(specs, used),
+            *pods.volumes(pods.of_config_map(specs), used),
             {"name": "tls", "secret": {"secretName": tls_secret(site), "defaultMode": 0o440}},
             {"name": "memory", "emptyDir": {"medium": "Memory", "sizeLimit": memory}},
         ],

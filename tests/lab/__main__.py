@@ -16,7 +16,12 @@ from tests.lab.log import Log
 from tests.lab.record import Record
 from workloads.spec.errors import INTERRUPTED_EXIT, UserError
 
-_STORY = ("tests/lab/test_lab.py", "-m", "lab", "--exitfirst", "-v", "-o", "cache_dir=.state/cache/pytest")
+# drills have limits of their own, each with a word to it; a busy machine may need them whole, and two in a drill
+_HANGS_S = 3600
+_STORY = (
+    *("tests/lab/test_lab.py", "-m", "lab", "--exitfirst", "-v"),
+    *("-o", "cache_dir=.state/cache/pytest", "-o", f"faulthandler_timeout={_HANGS_S}"),
+)
 
 
 def main() -> int:

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.infra.apps.program import containers, objects, served, trained
+from tests.infra.apps.program import containers, objects, served, told, trained
 from tests.kit.artefacts import SigningKeys, make_signing_keys
 from tests.kit.authority import Authority
 from tests.kit.cloud import CloudProgram
@@ -111,8 +111,9 @@ def train(machine: Machine, program: CloudProgram) -> LaunchSpec:
 
 @contextmanager
 def replica(machine: Machine, program: CloudProgram, site: str) -> Iterator[ServeLaunch]:
-    machine.specs(site, program.named(f"{site}-inference-specs").inputs["data"])
-    pod = objects(program, "Deployment")[f"inference-{site}"]["spec"]["template"]["spec"]
+    template = objects(program, "Deployment")[f"inference-{site}"]["spec"]["template"]
+    machine.specs(site, told(template))
+    pod = template["spec"]
     machine.run(site, containers(pod)["fetch"])
     path = machine.folder / "pods" / site / "specs" / "serve.json"
     changes = {"listen": Endpoint(port=free_port()), "health": Endpoint(port=free_port())}

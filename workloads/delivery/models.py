@@ -6,12 +6,13 @@ move after every store has the content, so whatever interrupts a delivery, each 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 
 from workloads.delivery.depot import SECONDS_BETWEEN_LINES, Depot, Listing, Say
 from workloads.registry.signing import sign, verify_signature
-from workloads.spec.artifact import MANIFEST, ArtifactManifest, RegisterResult
+from workloads.spec.artifact import MANIFEST, SIGNATURE, ArtifactManifest, RegisterResult
 from workloads.spec.delivery import DELIVERED, Delivered, FetchLaunch, PublishLaunch, Store
 from workloads.spec.errors import UserError
 
@@ -21,11 +22,15 @@ MODEL = "model"  # folder that a model is fetched to
 def publish(launch: PublishLaunch, say: Say) -> Delivered:
     """Sign the model, put it into every store, and point the alias at it.
 
+    A model that the run was delivered with before keeps the signature that it has there, and so its name.
+
     Raises:
         UserError: the model was changed, the key cannot be read, or a store cannot be reached; the alias means then in
             each store what it meant before, or this model.
     """
     manifest = _verified(launch.model)
+    depots = {site: Depot(store) for site, store in launch.stores.items()}
+    _take_signature_back(launch, manifest, depots.values())
     sign(launch.model, launch.signing_key)
     delivered = Delivered(
         recipe=manifest.recipe,
@@ -34,7 +39,6 @@ def publish(launch: PublishLaunch, say: Say) -> Delivered:
         manifest_digest=manifest.digest(),
         content=Listing.of(launch.model).digest(),
     )
-    depots = {site: Depot(store) for site, store in launch.stores.items()}
     for site, depot in depots.items():
         depot.deliver(launch.model, _content(delivered))
         say(f"{site}: {delivered.recipe} {delivered.content[:12]} is in the store")
@@ -69,6 +73,22 @@ def fetch(launch: FetchLaunch, say: Say, wait: Callable[[float], None] = time.sl
             silent_s = 0.0
         wait(launch.poll_s)
         silent_s += launch.poll_s
+
+
+def _take_signature_back(launch: PublishLaunch, manifest: ArtifactManifest, depots: Iterable[Depot]) -> None:
+    """Lay the signature of an earlier delivery of the same model beside it, where there is one; signing keeps it if valid.
+
+    ECDSA signs anew each time: without this a delivery that is only repeated would be another model to whoever serves it.
+    """
+    # what moved before an attempt was interrupted is the alias alone
+    pointers = (_of_run(manifest.recipe, launch.run_id), _of_alias(manifest.recipe, launch.alias))
+    for depot, pointer in product(depots, pointers):
+        known = depot.load(Delivered, pointer)
+        if known is None or known.manifest_digest != manifest.digest():
+            continue
+        if (signature := depot.read(f"{_content(known)}/{SIGNATURE}")) is not None:
+            (launch.model / SIGNATURE).write_bytes(signature)
+            return
 
 
 def _found(launch: FetchLaunch, store: Store) -> Delivered | str:

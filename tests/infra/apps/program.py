@@ -113,5 +113,12 @@ def containers(pod: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in (*pod.get("initContainers", ()), *pod["containers"])}
 
 
+def told(template: Mapping[str, Any]) -> dict[str, str]:
+    """Files that a pod is given of its own annotations, by name."""
+    items = [item for each in template["spec"]["volumes"] for item in each.get("downwardAPI", {}).get("items", ())]
+    annotations = {f"metadata.annotations['{key}']": text for key, text in template["metadata"]["annotations"].items()}
+    return {item["path"]: annotations[item["fieldRef"]["fieldPath"]] for item in items}
+
+
 def environment(container: Mapping[str, Any]) -> dict[str, str]:
     return {each["name"]: each.get("value", "") for each in container["env"]}

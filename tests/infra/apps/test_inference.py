@@ -4,7 +4,7 @@ import pytest
 
 from infra.manifests import restricted
 from infra.mesh.fencing import Networks, policies
-from tests.infra.apps.program import containers, environment, objects, pod_specs, served
+from tests.infra.apps.program import containers, environment, objects, pod_specs, served, told
 from tests.kit.cloud import cloud_settings
 from tests.kit.schemas import manifests_of, validate_all
 from workloads.spec.delivery import FetchLaunch, Store
@@ -33,14 +33,14 @@ def pod(program, site="aws-1"):
 
 
 def launches(program, site="aws-1"):
-    files = program.named(f"{site}-inference-specs").inputs["data"]
+    files = told(deployment(program, site)["spec"]["template"])
     return FetchLaunch.model_validate_json(files["fetch.json"]), ServeLaunch.model_validate_json(files["serve.json"])
 
 
 def test_every_object_fits_the_schema(program, vllm):
-    assert validate_all(manifests_of(program)) == 15
-    assert validate_all(manifests_of(vllm)) == 16
-    assert validate_all(manifests_of(served(**{"cloud.serving.scale_on": "cpu"}))) == 15
+    assert validate_all(manifests_of(program)) == 13
+    assert validate_all(manifests_of(vllm)) == 14
+    assert validate_all(manifests_of(served(**{"cloud.serving.scale_on": "cpu"}))) == 13
 
 
 def test_every_pod_is_restricted_and_has_no_token(program, vllm):
@@ -199,12 +199,16 @@ def test_a_recovery_serves_the_lost_platform_s_model_at_once():
         assert (serve.public_key, *serve.further_keys) == fetch.public_keys
 
 
-def test_another_alias_or_run_is_another_spec_and_so_a_rollout(program):
+def test_another_alias_or_run_is_a_rollout_of_pods_that_bring_their_specs(program):
     other = served(**{"registry.alias": "challenger"})
-    names = [p.named("aws-1-inference-specs").inputs["metadata"]["name"] for p in (program, other)]
-    assert names[0] != names[1]
-    (mounted,) = [v["configMap"]["name"] for v in pod(program)["volumes"] if v["name"] == "specs"]
-    assert mounted == names[0]
+    templates = [deployment(each)["spec"]["template"] for each in (program, other)]
+    assert [FetchLaunch.model_validate_json(told(each)["fetch.json"]).alias for each in templates] == [
+        "champion",
+        "challenger",
+    ]
+    # one of the former replicas that starts again while the new ones wait for their model finds all that it needs
+    (specs,) = [volume for volume in templates[0]["spec"]["volumes"] if volume["name"] == "specs"]
+    assert set(specs) == {"name", "downwardAPI"}
 
 
 def test_a_language_model_is_served_whole_by_vllm_on_gpus(vllm):

@@ -15,7 +15,7 @@ from tests.kit.buckets import bucket
 from tests.kit.processes import ROOT, run_module
 from workloads.delivery import depot
 from workloads.delivery.models import fetch, publish
-from workloads.spec.artifact import RegisterResult
+from workloads.spec.artifact import SIGNATURE, RegisterResult
 from workloads.spec.delivery import BackupLaunch, Delivered, FetchLaunch, PublishLaunch, Store
 from workloads.spec.errors import UserError
 from workloads.spec.recipe import load_recipe
@@ -98,6 +98,26 @@ def test_a_model_that_is_published_again_is_not_written_again(delivery, monkeypa
     publish(launch, lambda _: None)
     monkeypatch.setattr(depot.Depot, "_put", lambda *_: pytest.fail("a file was put again"))
     publish(launch, lambda _: None)
+
+
+def test_a_model_that_is_made_again_elsewhere_keeps_its_name_and_signature(delivery):
+    launch = delivery.model("1")
+    first = publish(launch, lambda _: None)
+    (launch.model / SIGNATURE).unlink()  # a pod that starts from nothing
+    assert publish(launch, lambda _: None) == first
+    for pointer in delivery.folder.glob("stores/*/models/iris/runs/run-1.json"):
+        pointer.unlink()  # the attempt before was interrupted after the alias had moved
+    (launch.model / SIGNATURE).unlink()
+    assert publish(launch, lambda _: None) == first
+
+
+def test_with_a_new_key_a_model_is_signed_anew(delivery):
+    launch = delivery.model("1")
+    first = publish(launch, lambda _: None)
+    delivery.keys = make_signing_keys(delivery.folder / "new-keys")
+    second = publish(launch.model_copy(update={"signing_key": delivery.keys.private}), lambda _: None)
+    assert second.content != first.content
+    assert delivery.fetch("os-1", "run-1")[0] == second
 
 
 def test_whatever_interrupts_a_delivery_the_former_model_or_the_new_one_is_served(delivery, monkeypatch):
