@@ -103,11 +103,11 @@ def _figures(values: Values) -> Iterator[str]:
 def _speed(rows: Sequence[Values]) -> Iterator[str]:
     if not rows:
         return
-    yield from _table(["", "samples", "seconds", "samples a second", "waiting, s", "bytes on the wire"])
+    yield from _table(["", "rounds", "samples", "seconds", "samples a second", "waiting, s", "bytes on the wire"])
     for row in rows:
         waiting = ", ".join(f"{site} {seconds:.1f}" for site, seconds in row["wait_s"].items())
-        cells = [row["name"], f"{row['samples']:,}", f"{row['wall_s']:.1f}", f"{row['samples_per_s']:.1f}", waiting]
-        yield _row([*cells, f"{row['wire_bytes']:,}"])
+        done = [str(row["rounds"]), f"{row['samples']:,}", f"{row['wall_s']:.1f}", f"{row['samples_per_s']:.1f}"]
+        yield _row([row["name"], *done, waiting, f"{row['wire_bytes']:,}"])
 
 
 def _facts(facts: Values | None) -> Iterator[str]:

