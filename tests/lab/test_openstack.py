@@ -11,9 +11,10 @@ from collections import Counter
 import boto3
 import pytest
 
+from tests.lab.daemons import met
 from tests.lab.half import Half
 from tests.lab.openstack import control
-from tests.lab.openstack.layout import url
+from tests.lab.openstack.layout import PROJECT, url
 
 pytestmark = pytest.mark.lab
 
@@ -141,9 +142,19 @@ def test_the_gateway_s_credential_reads_the_tunnels_keys_and_nothing_else(stack)
 
 def token_of(identifier, secret):
     login = {"methods": ["application_credential"], "application_credential": {"id": identifier, "secret": secret}}
+    return logged_in({"identity": login})
+
+
+def project_s_token():
+    domain = {"domain": {"id": "default"}}
+    login = {"methods": ["password"], "password": {"user": {"name": PROJECT, "password": PROJECT, **domain}}}
+    return logged_in({"identity": login, "scope": {"project": {"name": PROJECT, **domain}}})
+
+
+def logged_in(auth):
     request = urllib.request.Request(
         f"{url('keystone')}/v3/auth/tokens",
-        data=json.dumps({"auth": {"identity": login}}).encode(),
+        data=json.dumps({"auth": auth}).encode(),
         headers={"content-type": "application/json"},
     )
     with urllib.request.urlopen(request, timeout=30) as answer:
@@ -158,6 +169,17 @@ def read(address, token):
     except urllib.error.HTTPError as refused:
         with refused:
             return refused.code, ""
+
+
+def asked(method, address, token, body=None):
+    request = urllib.request.Request(
+        address,
+        method=method,
+        data=None if body is None else json.dumps(body).encode(),
+        headers={"x-auth-token": token, "content-type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=60) as answer:
+        return json.loads(answer.read() or "null")
 
 
 def test_no_secret_is_in_the_state_in_plain_text(stack):
@@ -224,6 +246,35 @@ def test_vpnaas_in_place_of_the_gateway_comes_up_stays_and_goes(cloud, stack):
     assert changes(stack) == []
     succeeded(stack.run("refresh", "--yes", "--expect-no-changes"))
     succeeded(stack.run("destroy", "--yes"))
+    assert {kind: found for kind, found in census(cloud).items() if found} == {}
+
+
+def test_a_load_balancer_is_up_on_a_port_of_the_network_and_goes_with_all_below_it(cloud):
+    token, networks = project_s_token(), f"{url('neutron')}/v2.0"
+    network = asked("POST", f"{networks}/networks", token, {"network": {"name": "front"}})["network"]["id"]
+    subnet = {"name": "front", "network_id": network, "ip_version": 4, "cidr": "192.0.2.0/24"}
+    subnet = asked("POST", f"{networks}/subnets", token, {"subnet": subnet})["subnet"]["id"]
+    members = [{"name": f"front-{n}", "address": f"192.0.2.{n}", "protocol_port": 30443} for n in (10, 11)]
+    monitor = {"name": "front", "type": "TCP", "delay": 5, "timeout": 3, "max_retries": 3}
+    pool = {"name": "front", "protocol": "TCP", "lb_algorithm": "ROUND_ROBIN", "healthmonitor": monitor}
+    listener = {"name": "front", "protocol": "TCP", "protocol_port": 443, "default_pool": {**pool, "members": members}}
+    wanted = {"loadbalancer": {"name": "front", "vip_subnet_id": subnet, "listeners": [listener]}}
+    balancers = f"{url('octavia')}/v2/lbaas/loadbalancers"
+    made = asked("POST", balancers, token, wanted)["loadbalancer"]
+    assert made["provisioning_status"] == "PENDING_CREATE"
+
+    def state():
+        there = asked("GET", f"{balancers}/{made['id']}", token)["loadbalancer"]
+        return there["provisioning_status"], there["operating_status"]
+
+    assert met(lambda: state() == ("ACTIVE", "ONLINE"), 60, each_s=0.5), state()
+    port = asked("GET", f"{networks}/ports/{made['vip_port_id']}", token)["port"]
+    assert [each["ip_address"] for each in port["fixed_ips"]] == [made["vip_address"]]
+    there = census(cloud)
+    assert there["members"] == ["front-10", "front-11"]
+    assert [there[kind] for kind in ("load balancers", "listeners", "pools", "health monitors")] == [["front"]] * 4
+    control.ask(cloud, "remove", "balancer", "front")
+    asked("DELETE", f"{networks}/networks/{network}", token)
     assert {kind: found for kind, found in census(cloud).items() if found} == {}
 
 

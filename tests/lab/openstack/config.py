@@ -1,20 +1,12 @@
 """The services' configuration files, as values. Pure."""
 
 import base64
-import getpass
-from collections.abc import Mapping
 
-from tests.lab.openstack.layout import ADMIN, CLOUD, HOST, PORTS, PROJECT, REGION, SERVICE_USER, Layout, url
+from tests.lab.openstack.ini import Sections, ini
+from tests.lab.openstack.layout import ADMIN, CLOUD, HOST, PROJECT, REGION, SERVICE_USER, Layout, url
+from tests.lab.openstack.swift import swift
 
-Sections = Mapping[str, Mapping[str, object]]
-
-
-def ini(sections: Sections) -> str:
-    """oslo.config's and Paste's format."""
-    return "\n".join(
-        "\n".join([f"[{name}]", *(f"{key} = {_text(value)}" for key, value in values.items()), ""])
-        for name, values in sections.items()
-    )
+_DRIVER = "isthmus_lab"
 
 
 def files(layout: Layout, secret: bytes) -> dict[str, str]:
@@ -25,19 +17,17 @@ def files(layout: Layout, secret: bytes) -> dict[str, str]:
         "etc/placement.conf": ini(_placement(layout)),
         "etc/nova.conf": ini(_nova(layout)),
         "etc/neutron.conf": ini(_neutron(layout)),
+        "etc/octavia.conf": ini(_octavia(layout)),
         "home/.barbican/barbican.conf": ini(_barbican(layout, secret)),
-        **{f"etc/swift/{name}.conf": ini(sections) for name, sections in _swift(layout).items()},
+        **{f"etc/swift/{name}.conf": ini(sections) for name, sections in swift(layout, _login()).items()},
         "clouds.yaml": _clouds(),
-        # Neutron finds drivers by entry points alone, so the lab's own need a distribution's metadata
+        # Neutron and Octavia find drivers by entry points alone, so the lab's own need a distribution's metadata
         "plug/isthmus_lab-1.dist-info/METADATA": "Metadata-Version: 2.1\nName: isthmus-lab\nVersion: 1\n",
         "plug/isthmus_lab-1.dist-info/entry_points.txt": (
-            "[neutron.ml2.mechanism_drivers]\nisthmus_lab = tests.lab.openstack.inside.agents:Binder\n"
+            f"[neutron.ml2.mechanism_drivers]\n{_DRIVER} = tests.lab.openstack.inside.agents:Binder\n"
+            f"[octavia.api.drivers]\n{_DRIVER} = tests.lab.openstack.inside.balancers:Accepting\n"
         ),
     }
-
-
-def _text(value: object) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _login() -> dict[str, object]:
@@ -146,7 +136,7 @@ def _neutron(layout: Layout) -> Sections:
         "ml2": {
             "type_drivers": "flat,vxlan",
             "tenant_network_types": "vxlan",
-            "mechanism_drivers": "isthmus_lab",
+            "mechanism_drivers": _DRIVER,
             "extension_drivers": "port_security",
         },
         "ml2_type_flat": {"flat_networks": "*"},
@@ -155,6 +145,21 @@ def _neutron(layout: Layout) -> Sections:
         "oslo_concurrency": _locks(layout),
         "nova": _login(),
         "placement": _login(),
+        "keystone_authtoken": _tokens(),
+    }
+
+
+def _octavia(layout: Layout) -> Sections:
+    return {
+        "DEFAULT": {"transport_url": "fake://"},  # nobody listens: its workers make amphorae
+        "api_settings": {
+            "enabled_provider_drivers": f"{_DRIVER}: no amphorae",
+            "default_provider_driver": _DRIVER,
+        },
+        "database": _stored(layout, "octavia"),
+        "service_auth": _login(),
+        "neutron": _login(),
+        "oslo_concurrency": _locks(layout),
         "keystone_authtoken": _tokens(),
     }
 
@@ -169,76 +174,6 @@ def _barbican(layout: Layout, secret: bytes) -> Sections:
         # without it no credential with access rules is let in
         "keystone_authtoken": {**_tokens(), "service_type": "key-manager"},
     }
-
-
-_PIPELINE = (
-    "catch_errors",
-    "gatekeeper",
-    "listing_formats",
-    "tempurl",
-    "authtoken",
-    "s3api",
-    "s3token",
-    "keystoneauth",
-    "copy",
-    "slo",
-    "dlo",
-    "versioned_writes",
-    "symlink",
-)
-
-
-def _swift(layout: Layout) -> dict[str, Sections]:
-    common = {"bind_ip": HOST, "user": getpass.getuser(), "swift_dir": layout.etc / "swift", "workers": 0}
-    stores = {
-        kind: {
-            "DEFAULT": {
-                **common,
-                "bind_port": PORTS[f"swift-{kind}"],
-                "devices": layout.run / "swift",
-                "mount_check": False,
-                "fallocate_reserve": 0,
-            },
-            "pipeline:main": {"pipeline": f"{kind}-server"},
-            f"app:{kind}-server": {"use": f"egg:swift#{kind}"},
-        }
-        for kind in ("account", "container", "object")
-    }
-    own: dict[str, dict[str, object]] = {
-        "versioned_writes": {"allow_object_versioning": True},
-        "s3api": {"s3_acl": False, "location": REGION},
-        "s3token": {
-            "auth_uri": f"{url('keystone')}/v3",
-            "reseller_prefix": "AUTH_",
-            "delay_auth_decision": True,
-            **{key: value for key, value in _login().items() if key != "region_name"},
-        },
-        "keystoneauth": {"operator_roles": "admin, member"},
-    }
-    filters = {
-        f"filter:{name}": {"use": f"egg:swift#{name}", **own.get(name, {})} for name in _PIPELINE if name != "authtoken"
-    }
-    proxy = {
-        "DEFAULT": {**common, "bind_port": PORTS["swift-proxy"]},
-        "pipeline:main": {"pipeline": " ".join([*_PIPELINE, "proxy-server"])},
-        "app:proxy-server": {
-            "use": "egg:swift#proxy",
-            "account_autocreate": True,
-            "allow_account_management": True,
-        },
-        **filters,
-        "filter:authtoken": {
-            "paste.filter_factory": "keystonemiddleware.auth_token:filter_factory",
-            "delay_auth_decision": True,  # requests signed as S3's have no token yet
-            "www_authenticate_uri": f"{url('keystone')}/v3",
-            **_login(),
-        },
-    }
-    shared = {
-        "swift-hash": {"swift_hash_path_prefix": "isthmus", "swift_hash_path_suffix": "lab"},
-        "storage-policy:0": {"name": "one", "default": "yes"},
-    }
-    return {"swift": shared, "proxy": proxy, **stores}
 
 
 def _clouds() -> str:

@@ -19,7 +19,7 @@ LOCK = Path(__file__).with_name("requirements.txt")
 _START_LIMIT_S = 180
 _INSIDE = "tests.lab.openstack.inside"
 _SWIFT = ("swift-account", "swift-container", "swift-object", "swift-proxy")
-_SERVICES = ("keystone", "placement", "neutron", "nova", "glance", "barbican", *_SWIFT)
+_SERVICES = ("keystone", "placement", "neutron", "nova", "glance", "barbican", "octavia", *_SWIFT)
 _FOLDERS = (
     "databases",
     "etc/swift",
@@ -114,7 +114,7 @@ def _start(layout: Layout) -> None:
     for name in ("neutron", "nova"):
         _daemon(layout, name).start()
     ask(layout, "seed", root, "catalogue")
-    for name in ("glance", "barbican", *_SWIFT):
+    for name in ("glance", "barbican", "octavia", *_SWIFT):
         _daemon(layout, name).start()
     for name in PORTS:
         _await_port(layout, name)
@@ -122,7 +122,7 @@ def _start(layout: Layout) -> None:
     ask(layout, "seed", root, "project")
 
 
-_MAKES = ("nova", "keystone", "neutron", "barbican", "glance", "swift")
+_MAKES = ("nova", "keystone", "neutron", "barbican", "glance", "octavia", "swift")
 
 
 def _daemon(layout: Layout, name: str) -> Daemon:

@@ -19,6 +19,7 @@ PORTS = {
     "neutron": 9696,
     "nova": 8774,
     "barbican": 9311,
+    "octavia": 9876,
     "swift-account": 6202,
     "swift-container": 6201,
     "swift-object": 6200,

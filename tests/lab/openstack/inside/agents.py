@@ -1,8 +1,5 @@
 """Stand-ins for Neutron's agents: they plumb nothing, and report what agents would report when all went well."""
 
-import logging
-import threading
-from collections.abc import Callable
 from typing import Any
 
 from neutron_lib import constants, context
@@ -14,13 +11,8 @@ from neutron_lib.plugins import directory
 from neutron_lib.plugins.ml2 import api
 from neutron_vpnaas.services.vpn import service_drivers
 from neutron_vpnaas.services.vpn.service_drivers import ipsec_validator
-from oslo_db.exception import DBDeadlock
 
-from tests.lab.openstack.inside import TURN
-
-LOG = logging.getLogger(__name__)
-_AFTER_S = 0.3  # a real agent answers later as well: clients must wait for a state
-_ATTEMPTS = 20
+from tests.lab.openstack.inside.later import later
 
 
 class Binder(api.MechanismDriver):
@@ -41,12 +33,12 @@ class Binder(api.MechanismDriver):
         )
 
     def _floating(self, _resource: Any, _event: Any, _trigger: Any, payload: Any) -> None:
-        _later(_floating_status, payload.resource_id)
+        later(_floating_status, payload.resource_id)
 
     def _joined(self, _resource: Any, _event: Any, _trigger: Any, payload: Any) -> None:
         port = payload.metadata.get("port")
         if port:
-            _later(_port_is_up, port["id"])
+            later(_port_is_up, port["id"])
 
 
 class Tunnels(service_drivers.VpnDriver):
@@ -67,19 +59,19 @@ class Tunnels(service_drivers.VpnDriver):
         }
         vpnservice.update(external_v4_ip=addresses["v4_ip"], external_v6_ip=addresses["v6_ip"])
         self.service_plugin.set_external_tunnel_ips(context, vpnservice["id"], **addresses)
-        _later(self._up, vpnservice["id"])
+        later(self._up, vpnservice["id"])
 
     def update_vpnservice(self, _context: Any, _before: Any, vpnservice: dict[str, Any]) -> None:
-        _later(self._up, vpnservice["id"])
+        later(self._up, vpnservice["id"])
 
     def delete_vpnservice(self, _context: Any, _vpnservice: Any) -> None:
         """There is nothing to take down."""
 
     def create_ipsec_site_connection(self, _context: Any, connection: dict[str, Any]) -> None:
-        _later(self._up, connection["vpnservice_id"])
+        later(self._up, connection["vpnservice_id"])
 
     def update_ipsec_site_connection(self, _context: Any, _before: Any, connection: dict[str, Any]) -> None:
-        _later(self._up, connection["vpnservice_id"])
+        later(self._up, connection["vpnservice_id"])
 
     def delete_ipsec_site_connection(self, _context: Any, _connection: Any) -> None:
         """There is nothing to take down."""
@@ -100,23 +92,3 @@ def _floating_status(floating: str) -> None:
 
 def _port_is_up(port: str) -> None:
     directory.get_plugin().update_port_status(context.get_admin_context(), port, constants.PORT_STATUS_ACTIVE)
-
-
-def _later(work: Callable[[str], None], what: str) -> None:
-    timer = threading.Timer(_AFTER_S, _repeat, (work, what))
-    timer.daemon = True
-    timer.start()
-
-
-def _repeat(work: Callable[[str], None], what: str) -> None:
-    for _ in range(_ATTEMPTS):
-        try:
-            with TURN:
-                work(what)
-        except DBDeadlock:  # as `serve` calls a locked database
-            threading.Event().wait(0.2)
-        except Exception:
-            LOG.exception("%s of %s", work, what)
-            return
-        else:
-            return

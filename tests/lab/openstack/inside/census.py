@@ -32,6 +32,10 @@ def _groups(cloud: Any) -> list[str]:
     return [name for name in _names(cloud.network.security_groups(**_own(cloud))) if name != "default"]
 
 
+def _members(cloud: Any) -> list[str]:
+    return [name for pool in cloud.load_balancer.pools() for name in _names(cloud.load_balancer.members(pool))]
+
+
 KINDS: dict[str, Callable[[Any], Iterable[str]]] = {
     "networks": lambda cloud: _names(cloud.network.networks(**_own(cloud))),
     "subnets": lambda cloud: _names(cloud.network.subnets(**_own(cloud))),
@@ -44,6 +48,11 @@ KINDS: dict[str, Callable[[Any], Iterable[str]]] = {
     "VPN endpoint groups": lambda cloud: _names(cloud.network.vpn_endpoint_groups()),
     "IKE policies": lambda cloud: _names(cloud.network.vpn_ike_policies()),
     "IPsec policies": lambda cloud: _names(cloud.network.vpn_ipsec_policies()),
+    "load balancers": lambda cloud: _names(cloud.load_balancer.load_balancers()),
+    "listeners": lambda cloud: _names(cloud.load_balancer.listeners()),
+    "pools": lambda cloud: _names(cloud.load_balancer.pools()),
+    "members": _members,
+    "health monitors": lambda cloud: _names(cloud.load_balancer.health_monitors()),
     "servers": lambda cloud: _names(cloud.compute.servers()),
     "server groups": lambda cloud: _names(cloud.compute.server_groups()),
     "key pairs": lambda cloud: _names(cloud.compute.keypairs()),

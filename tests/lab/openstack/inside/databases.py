@@ -83,6 +83,34 @@ def neutron(layout: Layout) -> None:
                 )
 
 
+def octavia(layout: Layout) -> None:
+    """From the models: like Neutron's, its migrations are MySQL's. They fill tables of allowed words besides."""
+    import sqlalchemy as sa
+    from octavia.common import constants as words
+    from octavia.db import base_models, models
+
+    allowed = {
+        models.Algorithm: words.SUPPORTED_LB_ALGORITHMS,
+        models.AmphoraRoles: words.SUPPORTED_AMPHORA_ROLES,
+        models.ClientAuthenticationMode: words.SUPPORTED_CLIENT_AUTH_MODES,
+        models.HealthMonitorType: words.SUPPORTED_HEALTH_MONITOR_TYPES,
+        models.L7PolicyAction: words.SUPPORTED_L7POLICY_ACTIONS,
+        models.L7RuleCompareType: words.SUPPORTED_L7RULE_COMPARE_TYPES,
+        models.L7RuleType: words.SUPPORTED_L7RULE_TYPES,
+        models.LBTopology: words.SUPPORTED_LB_TOPOLOGIES,
+        models.OperatingStatus: words.SUPPORTED_OPERATING_STATUSES,
+        models.Protocol: words.SUPPORTED_PROTOCOLS,
+        models.ProvisioningStatus: words.SUPPORTED_PROVISIONING_STATUSES,
+        models.SessionPersistenceType: words.SUPPORTED_SP_TYPES,
+        models.VRRPAuthMethod: words.SUPPORTED_VRRP_AUTH,
+    }
+    engine = sa.create_engine(layout.database("octavia"))
+    base_models.BASE.metadata.create_all(engine)
+    with engine.begin() as database:
+        for model, names in allowed.items():
+            database.execute(sa.insert(model.__table__), [{"name": name} for name in sorted(set(names))])
+
+
 def swift(layout: Layout) -> None:
     """Rings of one device and one copy."""
     from swift.common.ring import RingBuilder
@@ -109,7 +137,7 @@ def swift(layout: Layout) -> None:
 
 
 MAKERS: dict[str, Callable[[Layout], None]] = {
-    maker.__name__: maker for maker in (keystone, nova, glance, barbican, neutron, swift)
+    maker.__name__: maker for maker in (keystone, nova, glance, barbican, neutron, octavia, swift)
 }
 
 

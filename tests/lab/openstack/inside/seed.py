@@ -25,6 +25,7 @@ _ADDRESSES = {
     "compute": f"{url('nova')}/v2.1",
     "network": url("neutron"),
     "key-manager": url("barbican"),
+    "load-balancer": url("octavia"),
     "object-store": f"{url('swift-proxy')}/v1/AUTH_$(project_id)s",
 }
 

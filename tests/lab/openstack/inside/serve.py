@@ -62,6 +62,17 @@ def neutron(layout: Layout) -> Application:
     return _in_turn(_of("neutron.wsgi.api"))
 
 
+def octavia(layout: Layout) -> Application:
+    """By its factory: its WSGI module takes the command line of whoever serves it for its own."""
+    from octavia.api import app
+    from oslo_config import cfg
+
+    application = app.setup_app(argv=["octavia", "--config-file", str(layout.etc / "octavia.conf")])
+    # Octavia's own default, which the pool of a database in a file does not know, and no file can say "none"
+    cfg.CONF.set_override("pool_timeout", None, "database")
+    return _in_turn(application)
+
+
 def nova(layout: Layout) -> Application:
     os.environ["OS_NOVA_CONFIG_DIR"] = str(layout.etc)
     os.environ["OS_NOVA_CONFIG_FILES"] = f"{layout.environment}/etc/nova/api-paste.ini;nova.conf"
@@ -71,7 +82,7 @@ def nova(layout: Layout) -> Application:
 
 
 APPLICATIONS: dict[str, Callable[[Layout], Application]] = {
-    make.__name__: make for make in (keystone, glance, placement, barbican, neutron, nova)
+    make.__name__: make for make in (keystone, glance, placement, barbican, neutron, octavia, nova)
 }
 
 

@@ -17,7 +17,7 @@ import (
 	"github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfbridge"
 	shim "github.com/pulumi/pulumi-terraform-bridge/v3/pkg/tfshim/sdk-v2"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/tokens"
-	"github.com/terraform-provider-openstack/terraform-provider-openstack/openstack"
+	"github.com/terraform-provider-openstack/terraform-provider-openstack/v3/openstack"
 )
 
 // version is that of the Python SDK, which asks for a plugin of its own version; the linker sets it.
@@ -26,14 +26,6 @@ var version = "0.0.0"
 //go:embed types.txt
 var types string
 
-// renamed tells fields apart that would get one name: this release still has both, the SDK's has the first alone.
-var renamed = map[string]map[string]*tfbridge.SchemaInfo{
-	"openstack_networking_subnet_v2": {
-		"allocation_pool":  {Name: "allocationPools"},
-		"allocation_pools": {Name: "formerAllocationPools"},
-	},
-}
-
 func main() {
 	schema := fmt.Sprintf(`{"name":"openstack","version":%q}`, version)
 	tfbridge.Main("openstack", version, bridge(), []byte(schema))
@@ -41,7 +33,6 @@ func main() {
 
 func bridge() tfbridge.ProviderInfo {
 	provider := loopbackOnly(openstack.Provider())
-	provider.Schema["use_octavia"].Deprecated = "" // it advises users of the former load balancers
 	info := tfbridge.ProviderInfo{
 		P:            shim.NewProvider(provider),
 		Name:         "openstack",
@@ -49,10 +40,6 @@ func bridge() tfbridge.ProviderInfo {
 		Resources:    map[string]*tfbridge.ResourceInfo{},
 		DataSources:  map[string]*tfbridge.DataSourceInfo{},
 		MetadataInfo: tfbridge.NewProviderMetadata([]byte("{}")),
-		Config: map[string]*tfbridge.SchemaInfo{
-			// left alone, this release asks for neutron-lbaas, and warns of it
-			"use_octavia": {Default: &tfbridge.DefaultInfo{Value: true}},
-		},
 	}
 	for _, line := range strings.Split(types, "\n") {
 		words := strings.Fields(line)
@@ -63,7 +50,7 @@ func bridge() tfbridge.ProviderInfo {
 		if member := token[strings.LastIndex(token, ":")+1:]; strings.HasPrefix(member, "get") {
 			info.DataSources[terraform] = &tfbridge.DataSourceInfo{Tok: tokens.ModuleMember(token)}
 		} else {
-			info.Resources[terraform] = &tfbridge.ResourceInfo{Tok: tokens.Type(token), Fields: renamed[terraform]}
+			info.Resources[terraform] = &tfbridge.ResourceInfo{Tok: tokens.Type(token)}
 		}
 	}
 	for name := range provider.ResourcesMap {
