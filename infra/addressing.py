@@ -47,6 +47,7 @@ class OpenStackAddresses:
     nodes: IPv4Network
     gateway: IPv4Address  # of the VPN, inside `nodes`
     router: IPv4Address  # the cloud's own, inside `nodes`
+    door: IPv4Address  # of the load balancer before the site's gateway, inside `nodes`
     pods: IPv4Network
     asn: int
 
@@ -131,11 +132,10 @@ def address_plan(settings: Settings) -> AddressPlan:
     services = Claim("cloud: services", cloud.services, 12, 24, "EKS takes no other size of service range")
     beside = [Claim("recovery: beside", network) for network in cloud.recovery.beside]
     refuse_unfit((vpc, project, services), beside)
-    servers = sum(group.count for group in openstack.gpu_servers)
     others = [claim.network for claim in (vpc, services, *beside)]
     plan = AddressPlan(
         aws=_aws(aws.supernet, aws.zones, aws.asn),
-        openstack=_openstack(project, servers, openstack.asn, others),
+        openstack=_openstack(project, openstack.servers, openstack.asn, others),
         services=cloud.services,
         tunnels=_tunnels(),
         tunnel_mtu=min(TUNNEL_MTU, _INSIDE[openstack.vpn](openstack.mtu)),
@@ -193,7 +193,9 @@ def _openstack(claim: Claim, servers: int, asn: int, taken: list[IPv4Network]) -
             f"{claim.name} {supernet} holds {fit} servers, each with a /{POD_BLOCK} of pods, and {servers} are asked "
             f"for; {instead(claim, taken, needed)}, or ask for fewer"
         )
-    return OpenStackAddresses(supernet=supernet, nodes=nodes, gateway=nodes[10], router=nodes[1], pods=pods, asn=asn)
+    return OpenStackAddresses(
+        supernet=supernet, nodes=nodes, gateway=nodes[10], router=nodes[1], door=nodes[11], pods=pods, asn=asn
+    )
 
 
 def _tunnels() -> tuple[TunnelAddresses, TunnelAddresses]:

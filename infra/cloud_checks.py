@@ -23,6 +23,7 @@ def check_cloud(settings: Settings, recipe: Recipe) -> None:
     require_zones(settings)
     require_another_region(settings)
     require_trust(settings)
+    require_tokens(settings)
     pools = declared_pools(settings)
     _require_flavors(pools)
     require_images(settings)
@@ -82,6 +83,16 @@ def require_trust(settings: Settings) -> None:
             f"cloud.storage.restore_from {cloud.storage.restore_from} has models that are signed with a key of their own, "
             "and no model is served whose key is not trusted; set cloud.recovery.trusted_key to the one that the primary "
             "exports under recovery"
+        )
+
+
+def require_tokens(settings: Settings) -> None:
+    """Raises `UserError` for a door that would let in whoever comes from outside."""
+    site, project = settings.openstack_site
+    if project.door.floating_ip and settings.of_cloud.serving.access is None:
+        raise UserError(
+            f"site {site.name}: door.floating_ip true opens the gateway to the outside, and it asks for no tokens; set "
+            "cloud.serving.access, or door.floating_ip: false"
         )
 
 

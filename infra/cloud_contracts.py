@@ -108,6 +108,7 @@ class PoolContract:
     labels: Mapping[str, str]  # on each node
     efa_per_node: int
     ready: tuple[pulumi.Resource, ...]
+    addresses: tuple[pulumi.Output[str], ...] = ()  # of its nodes, where the stack makes them one by one
 
 
 @dataclass(frozen=True)
@@ -177,12 +178,21 @@ class QueuesContract:
 
 @dataclass(frozen=True)
 class MeshContract:
-    """Istio with strict mutual TLS, and one way in."""
+    """Istio with strict mutual TLS, and one way in at each site."""
 
     serving_namespace: str
     registry_namespace: str
-    gateway: str  # of Istio, as `NAMESPACE/NAME`
+    gateway: str  # of Istio, as `NAMESPACE/NAME`; each site's proxies serve it
+    doors: Mapping[str, pulumi.Output[str]]  # by site: host name or address of its proxies, as the cluster knows it
     ready: tuple[pulumi.Resource, ...]
+
+
+@dataclass(frozen=True)
+class BalancersContract:
+    """Load balancers that no controller of the cluster makes, but the stack itself."""
+
+    doors: Mapping[str, pulumi.Output[str]]  # by site, of those before its gateway
+    ready: tuple[pulumi.Resource, ...] = ()
 
 
 @dataclass(frozen=True)

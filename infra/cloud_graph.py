@@ -11,8 +11,8 @@ from infra.cluster import control_plane, controllers, gpu_pools, gpu_servers
 from infra.mesh import certificates, istio, namespaces
 from infra.naming import Naming
 from infra.network import aws as aws_network
+from infra.network import balancing, vpn
 from infra.network import openstack as openstack_network
-from infra.network import vpn
 from infra.observability import monitoring
 from infra.planned import plan_figures
 from infra.scheduling import queues
@@ -52,6 +52,7 @@ def build_cloud(settings: Settings, stack: str) -> dict[str, Any]:
         *gpu_pools.pools(scope, settings, aws_side, cluster),
         *gpu_servers.pools(scope, settings, addresses, here, openstack_side, link, cluster),
     )
+    balanced = balancing.balancers(scope, settings, addresses, openstack_side, pools)
     spaces = namespaces.namespaces(inside, settings, cluster)
     queue = queues.queues(inside, settings, pools, installed, spaces)
     issuers = certificates.issuers(inside, settings, installed, spaces)
@@ -67,6 +68,7 @@ def build_cloud(settings: Settings, stack: str) -> dict[str, Any]:
     platform.register_outputs({})
     return {
         "endpoints": {site.name: service.url for site in settings.sites},
+        "doors": {**mesh.doors, **balanced.doors},  # what the host's name has to lead to, from each side
         "registry": models.url,
         "cluster": {"name": cluster.name, "endpoint": cluster.endpoint},
         "model": {"name": recipe.name, "recipe": settings.training.recipe},

@@ -1,6 +1,6 @@
 """From the values of a stack with clouds to the description that `infra.operations.diagram` draws. Pure."""
 
-from infra.addressing import address_plan
+from infra.addressing import AddressPlan, address_plan
 from infra.cloud_settings import AwsSettings, GpuPool, GpuServers, OpenStackSettings
 from infra.operations.diagram import LinkPicture, PlatformPicture, ServicePicture, SitePicture
 from infra.settings import Settings
@@ -25,6 +25,7 @@ def cloud_picture(settings: Settings, recipe: Recipe) -> PlatformPicture:
                 ServicePicture("control plane (EKS)", f"Kubernetes {cloud.cluster.version}"),
                 ServicePicture("trainers (GPU pools)", _of_pools(aws)),
                 ServicePicture("replicas", serving),
+                ServicePicture("door (Istio)", _network_balancer(settings)),
                 ServicePicture("artefacts (S3)", _replicated(settings)),
             ),
         ),
@@ -36,6 +37,7 @@ def cloud_picture(settings: Settings, recipe: Recipe) -> PlatformPicture:
                 ServicePicture(f"VPN ({project.vpn})", f"{plan.openstack.gateway}, MTU {plan.tunnel_mtu}"),
                 ServicePicture("trainers (hybrid nodes)", _of_servers(project)),
                 ServicePicture("replicas", serving),
+                ServicePicture("door (Istio)", _octavia(project, plan)),
                 ServicePicture(f"artefacts ({project.object_store.kind} by S3)", project.object_store.region),
             ),
         ),
@@ -46,7 +48,7 @@ def cloud_picture(settings: Settings, recipe: Recipe) -> PlatformPicture:
         sites=tuple(sites[site.name] for site in settings.sites),
         links=tuple(LinkPicture(link.between, link.rate, link.rtt_ms) for link in settings.links),
         shared=(
-            ServicePicture("ingress (Istio, TLS)", cloud.serving.host),
+            ServicePicture("models (TLS, at each door)", cloud.serving.host),
             ServicePicture("queue (Kueue, JobSet)", "training, serving"),
             ServicePicture("registry (MLflow)", "inside the cluster"),
         ),
@@ -65,6 +67,21 @@ def _of_servers(project: OpenStackSettings) -> str:
         return f"{group.count} x {group.flavor}, {group.gpu.count} {group.gpu.kind}"
 
     return "; ".join(map(one, project.gpu_servers)) or "none"
+
+
+def _network_balancer(settings: Settings) -> str:
+    serving = settings.of_cloud.serving
+    if not serving.load_balancer:
+        return "inside the cluster"
+    return f"NLB, {'internal' if serving.access is None else 'public'}"
+
+
+def _octavia(project: OpenStackSettings, plan: AddressPlan) -> str:
+    if not project.servers:
+        return "none: no nodes"
+    if not project.has_balancer:
+        return "inside the cluster"
+    return f"Octavia, {plan.openstack.door}{', floating IP' if project.door.floating_ip else ''}"
 
 
 def _replicated(settings: Settings) -> str:

@@ -158,6 +158,23 @@ class GatewaySettings(Setting):
     volume_type: str | None = None  # of its root volume, an encrypted one; None: the disk that comes with the flavor
 
 
+class DoorSettings(Setting):
+    """What stands before the gateway of the OpenStack site."""
+
+    load_balancer: Literal["octavia", "none"] = "octavia"  # none: the door is inside the cluster alone
+    provider: Text | None = None  # of Octavia, one that knows allowed networks, such as amphora; None: its default
+    floating_ip: bool = False  # whether it is reached from outside, which needs tokens
+    clients: tuple[Cidr, ...] = ()  # who may come beside both sites; with a floating IP, none means anybody
+
+    @model_validator(mode="after")
+    def _has_what_it_opens(self) -> Self:
+        if self.load_balancer == "none" and (self.floating_ip or self.clients):
+            raise ValueError(
+                "load_balancer none opens nothing to floating_ip or clients; leave them out, or set load_balancer: octavia"
+            )
+        return self
+
+
 class ObjectStore(Setting):
     """The S3 interface of Swift or of Ceph's gateway."""
 
@@ -179,6 +196,7 @@ class OpenStackSettings(Setting):
     vpn: Literal["gateway", "vpnaas"] = "gateway"
     gateway: GatewaySettings
     gpu_servers: tuple[GpuServers, ...] = ()
+    door: DoorSettings = DoorSettings()
     join: Literal["roles-anywhere", "ssm"] = "roles-anywhere"
     object_store: ObjectStore
     ssh_public_key: SshPublicKey | None = None
@@ -187,6 +205,16 @@ class OpenStackSettings(Setting):
     def _servers_differ(self) -> Self:
         _refuse_repeated("gpu_servers", [group.name for group in self.gpu_servers])
         return self
+
+    @property
+    def servers(self) -> int:
+        """How many servers join the cluster; without any the site has no door either."""
+        return sum(group.count for group in self.gpu_servers)
+
+    @property
+    def has_balancer(self) -> bool:
+        """Whether a load balancer stands before the site's gateway."""
+        return self.door.load_balancer == "octavia" and self.servers > 0
 
 
 class ClusterSettings(Setting):
@@ -228,7 +256,7 @@ class ServingSettings(Setting):
     prometheus: HttpUrl | None = None  # that KEDA asks; None: the stack's own
     runtime: Literal["onnx", "vllm"] = "onnx"
     gpus: Annotated[int, Field(ge=0, le=16)] = 0  # of each replica
-    load_balancer: bool = True  # before the gateway; False for a cluster whose cloud has none
+    load_balancer: bool = True  # before the gateway at AWS; False for a cluster whose cloud has none
 
 
 class StorageSettings(Setting):

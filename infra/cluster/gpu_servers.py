@@ -42,11 +42,10 @@ def pools(
     if not values.gpu_servers:
         return ()
     scope = scope.component("GpuServers", f"{site.name}-gpu-servers")
-    count = sum(group.count for group in values.gpu_servers)
     identity = (
         anywhere(scope, site.name, here, cluster)
         if values.join == "roles-anywhere"
-        else activated(scope, site.name, here, cluster, count)
+        else activated(scope, site.name, here, cluster, values.servers)
     )
     # before it can be reached a node only tries again and again
     after = (*identity.ready, *cluster.ready, *link.ready)
@@ -97,7 +96,9 @@ class _Place:
         facts = openstack_pool(self.site, self.openstack_region, group)
         apart = self._apart(group)
         made = [self._server(group, index, facts.labels, apart[index // GROUP_MEMBERS]) for index in range(group.count)]
-        return replace(facts, ready=tuple(made))
+        return replace(
+            facts, ready=tuple(server for server, _ in made), addresses=tuple(address for _, address in made)
+        )
 
     def _apart(self, group: GpuServers) -> list[openstack.compute.ServerGroup]:
         """On different hosts where that can be: hosts with GPUs are few, and a server that finds none helps nobody."""
@@ -114,7 +115,8 @@ class _Place:
 
     def _server(
         self, group: GpuServers, index: int, labels: Mapping[str, str], apart: openstack.compute.ServerGroup
-    ) -> openstack.compute.Instance:
+    ) -> tuple[openstack.compute.Instance, pulumi.Output[str]]:
+        """The server and its address."""
         name = f"{self.site}-{group.name}-{index}"
         physical = self.scope.naming.physical(name, 63)  # a host's and a node's name
         port = self._port(name, physical)
@@ -143,7 +145,7 @@ class _Place:
                 volume_id=volume.id,
                 opts=alone(self.scope),  # a volume is on one server
             )
-        return server
+        return server, port.all_fixed_ips.apply(lambda fixed: str(fixed[0]))
 
     def _port(self, name: str, physical: str) -> openstack.networking.Port:
         return openstack.networking.Port(

@@ -39,8 +39,7 @@ def install(
 ) -> tuple[pulumi.Resource, ...]:
     """Cilium, its BGP towards the gateway, and the other side's CoreDNS; nothing where no server will ever need it."""
     _, values = settings.openstack_site
-    servers = sum(group.count for group in values.gpu_servers)
-    if not servers:
+    if not values.servers:
         return ()
     routed = values.vpn == "gateway"
     cilium = release(scope, CHARTS["cilium"], cilium_values(addresses, routed=routed), *cluster.ready)
@@ -49,7 +48,7 @@ def install(
         apply(scope, f"cilium-{manifest['kind'].removeprefix('CiliumBGP').lower()}", manifest, cilium)
         for manifest in (bgp_manifests(addresses) if routed else ())
     ]
-    dns = apply(scope, "coredns-hybrid", coredns_manifest(min(2, servers)), *cluster.ready)
+    dns = apply(scope, "coredns-hybrid", coredns_manifest(min(2, values.servers)), *cluster.ready)
     return (cilium, *peers, dns)
 
 

@@ -67,7 +67,7 @@ def policies(networks: Networks) -> list[Manifest]:
 
 
 def ingress_policies(networks: Networks) -> list[Manifest]:
-    """Those of the ingress gateway's namespace: the only door that stands open to all."""
+    """Those of the namespace of every site's gateway: the only pods that stand open to all."""
     gateway = {ports.APP_LABEL: "istio-ingress"}
     listening = _ports(443, ports.SIDECAR_HEALTH)
     onward = [_pods(SERVING, {ports.APP_LABEL: "inference"}), *networks.everywhere()]

@@ -1,4 +1,6 @@
-"""Istio: mutual TLS everywhere in it, nothing allowed that is not listed, and one gateway."""
+"""Istio: mutual TLS everywhere in it, nothing allowed that is not listed, and a gateway at each site."""
+
+from typing import Any
 
 import pulumi
 
@@ -25,12 +27,14 @@ def mesh(
     there = "istio" in settings.of_cloud.cluster.installed
     control = installed.ready if there else _install(scope, installed)
     rules = _rules(scope, settings, (*control, *fenced.ready))
-    door = _door(scope, settings, issuers.ingress, (*control, *issuers.ready))
+    space, ready = _way_in(scope, settings, issuers.ingress, (*control, *issuers.ready))
+    doors = {door.site: _door(scope, settings, door, space, ready) for door in ingress.doors(settings)}
     return MeshContract(
         serving_namespace=fencing.SERVING,
         registry_namespace=fencing.REGISTRY,
         gateway=f"{fencing.INGRESS_NAMESPACE}/{ingress.GATEWAY}",
-        ready=(*rules, *door),
+        doors={site: address for site, (address, _) in doors.items()},
+        ready=(*rules, *ready, *(made for _, door in doors.values() for made in door)),
     )
 
 
@@ -63,9 +67,11 @@ def _rules(scope: Scope, settings: Settings, after: Resources) -> Resources:
     return tuple(apply(scope, _name(manifest), manifest, *after) for manifest in (*before_the_door, *inner))
 
 
-def _door(scope: Scope, settings: Settings, issuer: str, after: Resources) -> Resources:
+def _way_in(
+    scope: Scope, settings: Settings, issuer: str, after: Resources
+) -> tuple[pulumi.Resource, tuple[pulumi.Resource, ...]]:
+    """What the doors have in common: their namespace, and all that is about them, which is there before a proxy is."""
     serving = settings.of_cloud.serving
-    site, _ = settings.aws_site
     space = namespace(scope, fencing.INGRESS_NAMESPACE, *after, injected=True)
     fences = [
         apply(scope, f"door-{policy['metadata']['name']}", policy, space)
@@ -91,16 +97,28 @@ def _door(scope: Scope, settings: Settings, issuer: str, after: Resources) -> Re
         space,
     )
     certificate = authorities.server_certificate(ingress.TLS_SECRET, fencing.INGRESS_NAMESPACE, serving.host, issuer)
-    account = apply(scope, "door-account", ingress.account(), space)
-    proxies = apply(scope, "door-proxies", ingress.deployment(site.name), account, *fences, *rules)
-    return (
-        proxies,
+    return space, (
+        *fences,
+        *rules,
         reader,
+        apply(scope, "door-account", ingress.account(), space),
         apply(scope, "door-certificate", certificate, space),
-        apply(scope, "door-budget", ingress.disruption_budget(), space),
-        apply(scope, "door-service", ingress.service(serving, scope.naming.tags("models")), proxies),
         apply(scope, "door-gateway", ingress.gateway(serving.host), space),
     )
+
+
+def _door(
+    scope: Scope, settings: Settings, door: ingress.Door, space: pulumi.Resource, after: Resources
+) -> tuple[pulumi.Output[str], Resources]:
+    """The proxies of a site, and where they are reached."""
+    serving = settings.of_cloud.serving
+    prefix = f"{door.site}-door" if door.hybrid else "door"
+    proxies = apply(scope, f"{prefix}-proxies", ingress.deployment(door), *after)
+    budget = apply(scope, f"{prefix}-budget", ingress.disruption_budget(door), space)
+    wanted = ingress.service(door, scope.naming.tags("models"), tokens=serving.access is not None)
+    service: Any = apply(scope, f"{prefix}-service", wanted, proxies)
+    address = service.status.apply(lambda status: ingress.given_name(status, door.host))
+    return address, (proxies, budget, service)
 
 
 def _at_the_door(rule: dict[str, dict[str, str]]) -> bool:

@@ -10,6 +10,14 @@ INFERENCE_HEALTH: Final = 8081
 REGISTRY: Final = 5000
 DATABASE: Final = 5432
 
+DOOR: Final = 443
+DOOR_NODE: Final = 30043
+"""Of the gateway on its own nodes, where a load balancer looks for it.
+
+From the lowest 86 of Kubernetes' range, which it gives to nobody who asks for none in particular:
+https://github.com/kubernetes/enhancements/tree/master/keps/sig-network/3668-reserved-service-nodeport-range
+"""
+
 # https://istio.io/latest/docs/ops/deployment/application-requirements/#ports-used-by-istio
 ISTIOD: Final = 15012
 SIDECAR_METRICS: Final = (15020, 15090)  # merged with the application's own; Envoy's alone

@@ -26,7 +26,8 @@ def project_checks(settings: Settings, connection: Any = None) -> list[Check]:
         asked("external network", lambda: _network(connection, project.external_network)),
         asked("quota of servers", lambda: _servers(connection, project)),
         asked("quota of vCPUs", lambda: _vcpus(connection, project)),
-        asked("quota of floating IPs", lambda: _floating_ips(connection)),
+        asked("quota of floating IPs", lambda: _floating_ips(connection, 2 if project.door.floating_ip else 1)),
+        *([asked("load balancers", lambda: _load_balancers(connection))] if project.has_balancer else []),
     ]
 
 
@@ -55,7 +56,7 @@ def _network(connection: Any, name: str) -> Check:
 
 
 def _servers(connection: Any, project: OpenStackSettings) -> Check:
-    need = 1 + sum(servers.count for servers in project.gpu_servers)
+    need = 1 + project.servers
     limits = connection.compute.get_limits().absolute
     return _within(limits.instances_used, need, limits.instances)
 
@@ -66,9 +67,19 @@ def _vcpus(connection: Any, project: OpenStackSettings) -> Check:
     return _within(limits.total_cores_used, need, limits.total_cores)
 
 
-def _floating_ips(connection: Any) -> Check:
+def _floating_ips(connection: Any, need: int) -> Check:
     quota = connection.network.get_quota(connection.current_project_id, details=True).floating_ips
-    return _within(quota["used"], 1, quota["limit"])
+    return _within(quota["used"], need, quota["limit"])
+
+
+def _load_balancers(connection: Any) -> Check:
+    """Whether Octavia is in the catalogue, and has one to give."""
+    if not connection.has_service("load-balancer"):
+        remedy = "set door.load_balancer: none, and reach the gateway through the cluster or a balancer of your own"
+        return failed("", "no Octavia in the catalogue", "the service load-balancer", remedy)
+    there = sum(1 for _ in connection.load_balancer.load_balancers())
+    quota = connection.load_balancer.get_quota(connection.current_project_id)
+    return _within(there, 1, quota.load_balancers)
 
 
 def _within(used: int, need: int, limit: int) -> Check:

@@ -41,11 +41,17 @@ def _of_job(outputs: dict[str, Any]) -> list[tuple[str, str]]:
     """Of a cluster: the run is a job there, which the queue starts when it may."""
     link, run = outputs["link"], outputs["run"]
     return [
+        *((f"door {site}", _where(address)) for site, address in outputs["doors"].items()),
         ("registry", f"{outputs['registry']} (inside the cluster)"),
         ("run", f"{run['id']}, submitted as JobSet {run['job']}"),
         ("cluster", f"{outputs['cluster']['name']} at {outputs['cluster']['endpoint']}"),
         ("link", f"{link['rate_mbps']:g} Mbit/s, {link['rtt_ms']:g} ms; MTU {link['mtu']}, of pods {link['pod_mtu']}"),
     ]
+
+
+def _where(address: str) -> str:
+    """Where the endpoint's name has to lead; without a load balancer that is a name of the cluster's own."""
+    return f"{address} (inside the cluster)" if address.endswith(".svc") else address
 
 
 def _of_run(outputs: dict[str, Any]) -> list[tuple[str, str]]:

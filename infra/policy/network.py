@@ -75,12 +75,21 @@ def _of_service(props: Mapping[str, Any]) -> list[Opening]:
     return [_range(str(port.get("protocol", "TCP")).lower(), port.get("port"), port.get("port")) for port in ports]
 
 
+def _of_listener(props: Mapping[str, Any]) -> list[Opening]:
+    """Of Octavia; without networks that may come, everybody may."""
+    anyone = props.get("allowedCidrs") in (None, [])
+    protocol = {"UDP": "udp", "SCTP": "sctp"}.get(str(props.get("protocol")), "tcp")
+    port = props.get("protocolPort")
+    return [_range(protocol, port, port)] * (anyone or _from_the_world(props, "allowedCidrs"))
+
+
 _OPENINGS: Final[Mapping[str, Callable[[Mapping[str, Any]], list[Opening]]]] = {
     "aws:ec2/securityGroup:SecurityGroup": _of_group,
     "aws:ec2/securityGroupRule:SecurityGroupRule": _of_group_rule,
     "aws:eks/cluster:Cluster": _of_cluster,
     "aws:vpc/securityGroupIngressRule:SecurityGroupIngressRule": _of_ingress_rule,
     "kubernetes:core/v1:Service": _of_service,
+    "openstack:loadbalancer/listener:Listener": _of_listener,
     "openstack:networking/secGroupRule:SecGroupRule": _of_neutron_rule,
 }
 
@@ -119,14 +128,20 @@ _FLOATING: Final = (
     "openstack:networking/floatingIpAssociate:FloatingIpAssociate",
     "openstack:compute/floatingIpAssociate:FloatingIpAssociate",
 )
+_LOAD_BALANCER: Final = "openstack:loadbalancer/loadBalancer:LoadBalancer"
 
 
-def floating_ips(resource: Resource, config: Config) -> list[str]:
-    """Servers of the project reach out by the router, and nobody reaches in but to the gateway."""
-    if resource.type not in _FLOATING or str(config["gateway"]) in resource.name:
-        return []
+def floating_ips(resources: Sequence[Resource], config: Config) -> list[Finding]:
+    """Servers of the project reach out by the router; in comes who goes to the gateway, or to a load balancer's listeners."""
+    balancers = {resource.urn for resource in of_type(resources, _LOAD_BALANCER)}
     return [
-        f"floating IP {resource.name} is not the gateway's, limit one of the gateway; reach servers through the VPN"
+        Finding(
+            f"floating IP {resource.name} is neither the gateway's nor a load balancer's, limit one of each; reach "
+            "servers through the VPN",
+            resource.urn,
+        )
+        for resource in of_type(resources, *_FLOATING)
+        if str(config["gateway"]) not in resource.name and not balancers & set(resource.needs.get("portId", ()))
     ]
 
 
@@ -194,7 +209,7 @@ RULES: Final = (
         _GATEWAY,
     ),
     Rule("groups-on-ports", "Security groups of OpenStack are on ports, never on servers.", groups_on_ports),
-    Rule("floating-ips", "No server but the gateway has a floating IP.", floating_ips, _GATEWAY),
+    StackRule("floating-ips", "Nothing but the gateway and load balancers has a floating IP.", floating_ips, _GATEWAY),
     StackRule(
         "mtu",
         f"The tunnel's MTU is at most {TUNNEL_MTU}, the pods' at most {TUNNEL_MTU - VXLAN_OVERHEAD}.",

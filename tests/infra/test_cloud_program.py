@@ -45,6 +45,14 @@ def test_every_cloud_stack_file_is_a_program_that_runs(stack):
     assert len(made.resources) > 100
 
 
+def test_every_site_has_a_door_and_its_address_is_exported(stack):
+    made = whole(stack).result["doors"]
+    inside = {"aws-1": "istio-ingress.istio-ingress.svc", "os-1": "istio-ingress-os-1.istio-ingress.svc"}
+    project = cloud_settings(stack).openstack_site[1]
+    balanced = {"os-1": str(project.supernet[11])} if project.has_balancer else {}
+    assert made == {**inside, **balanced}
+
+
 def test_every_child_is_under_its_component_and_only_the_platform_is_at_the_top(stack):
     for resource in whole(stack).resources:
         kind = resource.parent.split("::")[2].split("$")[-1]

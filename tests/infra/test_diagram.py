@@ -169,5 +169,7 @@ def test_a_platform_of_clouds_is_drawn_from_its_values_alone(stack):
         str(project.supernet),
         aws.gpu_pools[0].instance_type,
         settings.of_cloud.serving.host,
+        "NLB, internal" if stack == "dev" else "NLB, public",
+        f"Octavia, {project.supernet[11]}",
     ):
         assert text in shown

@@ -84,6 +84,7 @@ COMPUTED: dict[str, Callable[[str, Mapping[str, Any]], dict[str, Any]]] = {
     "openstack:keymanager/secretV1:SecretV1": lambda name, _: {
         "secretRef": f"https://keys.example.org/v1/secrets/{name}"
     },
+    "openstack:loadbalancer/loadBalancer:LoadBalancer": lambda name, _: {"vipPortId": f"port-of-{name}"},
     "openstack:networking/floatingIp:FloatingIp": lambda *_: {"address": "192.0.2.20"},
     "openstack:networking/network:Network": lambda *_: {"mtu": 1450},
     "openstack:networking/port:Port": lambda *_: {"allFixedIps": ["10.64.0.10"]},

@@ -182,6 +182,7 @@ def mesh() -> contracts.MeshContract:
         serving_namespace="isthmus-serving",
         registry_namespace="isthmus-registry",
         gateway="istio-ingress/models",
+        doors={"aws-1": _out("istio-ingress.istio-ingress.svc"), "os-1": _out("istio-ingress-os-1.istio-ingress.svc")},
         ready=(),
     )
 

@@ -46,7 +46,7 @@ class Story:
 
     @property
     def sites(self) -> tuple[str, str]:
-        """The one with the gateway first."""
+        """AWS's first."""
         return self.settings.aws_site[0].name, self.settings.openstack_site[0].name
 
     @cached_property
@@ -66,7 +66,6 @@ class Story:
 
     def find_doors(self) -> Client:
         """The same with the gateways as they are: a new one has another address."""
-        home, *others = self.sites
         probes.at_sites(self.view, self.sites)
-        self.client = serving.open_doors(self.view, self.settings.of_cloud.serving.host, home, others)
+        self.client = serving.open_doors(self.view, self.settings.of_cloud.serving.host, self.sites)
         return self.client

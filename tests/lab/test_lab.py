@@ -210,7 +210,7 @@ def test_after_the_loss_of_a_node_the_run_goes_on_from_its_checkpoint(story):
 
 
 def test_the_language_model_is_served_on_both_nodes(story):
-    # the gateway of the node that was lost has another address now
+    # the door of the node that was lost has another address now
     story.find_doors()
     for site in story.sites:
         story.view.until(

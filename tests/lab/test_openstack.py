@@ -31,6 +31,11 @@ OF_GATEWAY = {
     "openstack:identity/applicationCredential:ApplicationCredential": 2,
     "openstack:identity/ec2CredentialV3:Ec2CredentialV3": 1,
     "openstack:keymanager/secretV1:SecretV1": 4,
+    "openstack:loadbalancer/listener:Listener": 1,
+    "openstack:loadbalancer/loadBalancer:LoadBalancer": 1,
+    "openstack:loadbalancer/member:Member": 1,
+    "openstack:loadbalancer/monitor:Monitor": 1,
+    "openstack:loadbalancer/pool:Pool": 1,
     "openstack:networking/floatingIp:FloatingIp": 1,
     "openstack:networking/network:Network": 1,
     "openstack:networking/port:Port": 2,
@@ -38,7 +43,7 @@ OF_GATEWAY = {
     "openstack:networking/routerInterface:RouterInterface": 1,
     "openstack:networking/routerRoute:RouterRoute": 1,
     "openstack:networking/secGroup:SecGroup": 2,
-    "openstack:networking/secGroupRule:SecGroupRule": 9,
+    "openstack:networking/secGroupRule:SecGroupRule": 10,
     "openstack:networking/subnet:Subnet": 1,
     "openstack:networking/subnetRoute:SubnetRoute": 1,
     "openstack:objectstorage/container:Container": 1,
@@ -91,6 +96,8 @@ def test_up_makes_the_half_and_every_service_says_that_it_is_there(cloud, stack)
     assert there["key pairs"] == ["isthmus-lab-os-1"]
     assert there["server groups"] == ["isthmus-lab-os-1-l4-0"]
     assert there["floating IPs"] == [stack.outputs()["gateway"]]
+    assert there["load balancers"] == ["isthmus-lab-os-1-door"]
+    assert [len(there[kind]) for kind in ("listeners", "pools", "members", "health monitors")] == [1, 1, 1, 1]
     assert len(there["secrets"]) == 4
     assert len(there["application credentials"]) == 2
 

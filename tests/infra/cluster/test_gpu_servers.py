@@ -151,3 +151,4 @@ def test_the_contract_counts_what_the_stack_says_of_the_flavor(servers):
     assert (contract.cloud, contract.nodes, contract.gpus_per_node, contract.efa_per_node) == ("openstack", 3, 8, 0)
     assert contract.accelerator.memory_bytes == 80 * 2**30
     assert len(contract.ready) == 3
+    assert contract.addresses == ("10.64.0.10",) * 3  # each its port's, which the mock gives all the same

@@ -4,7 +4,7 @@ import json
 from types import SimpleNamespace
 
 from tests.lab.drills.recreation import Lost, gone, kept, lost_in_training
-from tests.lab.drills.serving import second_door
+from tests.lab.drills.serving import ready_address
 from tests.lab.drills.stores import endpoints
 from tests.lab.drills.training import figures, flavors_of
 from tests.lab.drills.view import unwell
@@ -81,13 +81,16 @@ def test_a_pod_that_is_not_well_is_one_line_with_its_reason():
     assert unwell([sick, well]) == ["a/b: Pending; server ErrImageNeverPull not there"]
 
 
-def test_the_second_door_is_the_platform_s_own_on_another_node():
-    made = second_door("os-1")
-    pod = made["spec"]["template"]
-    assert made["spec"]["replicas"] == 1
-    assert pod["spec"]["nodeSelector"] == {"isthmus.dev/site": "os-1"}
-    assert made["spec"]["selector"]["matchLabels"].items() <= pod["metadata"]["labels"].items()
-    assert pod["metadata"]["labels"]["app.kubernetes.io/name"] == "istio-ingress"
+def test_a_door_is_asked_by_a_proxy_that_is_ready_and_stays():
+    def pod(address, ready="True", **metadata):
+        return {
+            "metadata": metadata,
+            "status": {"podIP": address, "conditions": [{"type": "Ready", "status": ready}]},
+        }
+
+    leaving = pod("10.0.0.1", deletionTimestamp="2026-01-01T00:00:00Z")
+    assert ready_address([leaving, pod("10.0.0.2", "False"), pod("10.0.0.3")]) == "10.0.0.3"
+    assert ready_address([leaving, pod("10.0.0.2", "False")]) == ""
 
 
 def test_a_component_s_span_is_from_its_first_step_to_its_last():

@@ -253,7 +253,9 @@ class Project:
 
     current_project_id = "p"
 
-    def __init__(self, *, flavors=("m1.small", "g1.l4"), external=True, servers=10, floating=10) -> None:
+    def __init__(
+        self, *, flavors=("m1.small", "g1.l4"), external=True, servers=10, floating=10, octavia=True, balancers=5
+    ) -> None:
         known = {name: SimpleNamespace(name=name, vcpus=8, ram=32768) for name in flavors}
         limits = SimpleNamespace(instances_used=0, instances=servers, total_cores_used=0, total_cores=-1)
         self.compute = SimpleNamespace(
@@ -266,6 +268,11 @@ class Project:
         quota = SimpleNamespace(floating_ips={"used": 1, "limit": floating})
         self.network = SimpleNamespace(
             find_network=lambda _name, **_: network, networks=lambda **_: [network], get_quota=lambda *_, **__: quota
+        )
+        self.has_service = lambda name: octavia and name == "load-balancer"
+        self.load_balancer = SimpleNamespace(
+            load_balancers=lambda: iter(["another"]),
+            get_quota=lambda _: SimpleNamespace(load_balancers=balancers),
         )
 
 
@@ -280,12 +287,30 @@ def test_a_project_with_everything_passes():
         ("external network", {"external": False}, "set external_network"),
         ("quota of servers", {"servers": 1}, "2 wanted"),
         ("quota of floating IPs", {"floating": 1}, "1 in use, 1 wanted"),
+        ("load balancers", {"octavia": False}, "set door.load_balancer: none"),
+        ("load balancers", {"balancers": 1}, "1 in use, 1 wanted"),
     ],
 )
 def test_what_a_project_lacks_fails(subject, project, words):
     found = of(subject, project_checks(cloud_settings(), Project(**project)))
     assert found.failed
     assert words in f"{found.value} {found.limit} {found.remedy}"
+
+
+def test_octavia_is_asked_for_where_the_site_has_a_door_of_its_own_that_needs_it():
+    for without in ({"door.load_balancer": "none"}, {"gpu_servers": []}):
+        settings = cloud_settings(**{f"sites.1.openstack.{key}": value for key, value in without.items()})
+        assert not [c for c in project_checks(settings, Project(octavia=False)) if c.subject == "load balancers"]
+
+
+def test_a_door_with_a_floating_ip_wants_a_second_one():
+    open_ = {
+        "sites.1.openstack.door.floating_ip": True,
+        "cloud.serving.access": {"issuer": "https://a.example", "jwks": "https://a.example/jwks", "audiences": ["m"]},
+    }
+    found = of("quota of floating IPs", project_checks(cloud_settings(**open_), Project(floating=2)))
+    assert found.failed
+    assert found.value == "1 in use, 2 wanted"
 
 
 def test_a_project_that_cannot_be_asked_is_unknown():

@@ -14,11 +14,13 @@ from tests.infra.policy.worlds import (
     deployment,
     efa_beside,
     efa_world,
+    floating_balancer,
     gateway,
     group,
     iam,
     ingress,
     job_set,
+    listener,
     neutron,
     nodes,
     of,
@@ -63,6 +65,7 @@ ACCEPTED: dict[str, list[World]] = {
         [of("kubernetes:core/v1:Service", spec={"type": "LoadBalancer", "ports": [{"port": 443.0}]})],
         [of("kubernetes:core/v1:Service", spec={"type": "ClusterIP", "ports": [{"port": 80.0}]})],
         [group(ingress=[{"protocol": "-1", "self": True}])],
+        [listener(443), listener(443, ["0.0.0.0/0"]), listener(30043, ["10.0.0.0/8"]), listener(30043, UNKNOWN)],
         [
             of(
                 "kubernetes:core/v1:Service",
@@ -72,7 +75,10 @@ ACCEPTED: dict[str, list[World]] = {
         ],
     ],
     "groups-on-ports": [[of("openstack:compute/instance:Instance", networks=[{"port": UNKNOWN}])]],
-    "floating-ips": [[of("openstack:networking/floatingIp:FloatingIp", "os-1-gateway", pool="public")]],
+    "floating-ips": [
+        [of("openstack:networking/floatingIp:FloatingIp", "os-1-gateway", pool="public")],
+        floating_balancer(),
+    ],
     "mtu": [
         [of("pulumi:pulumi:Stack", link={"mtu": 1446.0, "pod_mtu": 1396.0})],
         [of("kubernetes:helm.sh/v3:Release", "cilium", values={"MTU": 1396.0})],

@@ -142,6 +142,17 @@ def neutron(name: str, protocol: str | None, port: int | None, **props: Any) -> 
     )
 
 
+def listener(port: int, clients: Any = None, protocol: str = "TCP") -> Resource:
+    of_it = {} if clients is None else {"allowedCidrs": clients}
+    return of("openstack:loadbalancer/listener:Listener", "door", protocol=protocol, protocolPort=float(port), **of_it)
+
+
+def floating_balancer(of_property: str = "portId") -> World:
+    balancer = of("openstack:loadbalancer/loadBalancer:LoadBalancer", "os-1-door")
+    needs = {of_property: (balancer.urn,)}
+    return [balancer, of("openstack:networking/floatingIp:FloatingIp", "os-1-door", needs=needs, portId=UNKNOWN)]
+
+
 def nodes(kind: str, count: float) -> World:
     return [
         of("pulumi:providers:aws", "aws", region="us-east-1"),

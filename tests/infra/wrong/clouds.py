@@ -56,6 +56,22 @@ CLOUDS = [
         "sites.1.openstack.ssh_public_key", "~/.ssh/id.pub", "'~/.ssh/id.pub'", "not a public key of SSH", "ssh-ed25519"
     ),
     wrong("sites.1.openstack.gateway.admin_networks", ["10.1"], "10.1", "4 octets", "write an IPv4 network"),
+    wrong("sites.1.openstack.door", {"load_balancer": "nlb"}, "'nlb'", "not one of 'octavia' or 'none'", "pick one"),
+    wrong(
+        "sites.1.openstack.door",
+        {"load_balancer": "none", "floating_ip": True},
+        "load_balancer none",
+        "opens nothing to floating_ip",
+        "set load_balancer: octavia",
+    ),
+    wrong(
+        "sites.1.openstack.door.floating_ip",
+        True,
+        "site os-1: door.floating_ip true",
+        "asks for no tokens",
+        "set cloud.serving.access, or door.floating_ip: false",
+    ),
+    wrong("sites.1.openstack.door.clients", ["office"], "office", "4 octets", "write an IPv4 network"),
     wrong("cloud.cluster.version", "1.19", "'1.19'", "no version that the pinned charts fit", "set one of 1.34"),
     wrong(
         "cloud.cluster.kubeconfig",

@@ -1,21 +1,15 @@
-"""Requests from each side, as a client of the platform makes them: TLS, the service's name, the gateway at that side.
-
-The platform's own gateway stands at AWS alone, where its load balancer is. So that requests come from the other side too,
-a drill lays a second one there, made by the same function.
-"""
+"""Requests from each side, as a client of the platform makes them: TLS, the service's name, the gateway at that side."""
 
 import json
 import shlex
 import time
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Final
 
 from infra.apps.served import name_at, selector
 from infra.mesh import ingress, ports
 from infra.mesh.fencing import INGRESS_NAMESPACE, SERVING
-from infra.scheduling.rendering import GPU_TAINT
 from tests.lab.daemons import LabError, met
 from tests.lab.drills import probes
 from tests.lab.drills.view import View, condition
@@ -80,36 +74,24 @@ def _payload(body: dict[str, Any] | None) -> list[str]:
     return ["-H", "content-type: application/json", "--data-binary", json.dumps(body)]
 
 
-def second_door(site: str) -> dict[str, Any]:
-    """A gateway at the site that has none of the platform's: its own Deployment, moved. Pure."""
-    made = deepcopy(ingress.deployment(site))
-    mine = {"isthmus.dev/drill": "door"}
-    made["metadata"] = {"name": f"{ingress.NAME}-{site}", "namespace": INGRESS_NAMESPACE, "labels": mine}
-    spec, template = made["spec"], made["spec"]["template"]
-    spec |= {"replicas": 1, "selector": {"matchLabels": {**spec["selector"]["matchLabels"], **mine}}}
-    template["metadata"]["labels"] |= mine
-    template["spec"] |= {
-        "affinity": {},
-        "nodeSelector": {ports.SITE_LABEL: site},
-        "tolerations": [{**GPU_TAINT, "operator": "Equal"}],
-    }
-    return made
-
-
-def open_doors(view: View, host: str, home: str, others: Sequence[str]) -> Client:
-    """A client with a gateway at every site: the platform's own at `home`, the drill's at `others`."""
-    view.apply(*map(second_door, others))
-    return Client(view, host, {site: _door(view, site) for site in (home, *others)})
+def open_doors(view: View, host: str, sites: Sequence[str]) -> Client:
+    """A client with the platform's gateway at each site, by a proxy of it that is ready."""
+    return Client(view, host, {site: _door(view, site) for site in sites})
 
 
 def _door(view: View, site: str) -> str:
     wanted = {ports.APP_LABEL: ingress.NAME, ports.SITE_LABEL: site}
 
     def ready() -> str:
-        pods = [pod for pod in view.all("pods", INGRESS_NAMESPACE, wanted) if condition(pod, "Ready")]
-        return str(pods[0]["status"]["podIP"]) if pods else ""
+        return ready_address(view.all("pods", INGRESS_NAMESPACE, wanted))
 
     return view.until(f"a gateway at {site} is ready", ready, _READY_S)
+
+
+def ready_address(pods: Sequence[dict[str, Any]]) -> str:
+    """Of a pod that is ready and stays; an empty text where there is none. Pure."""
+    staying = [pod for pod in pods if condition(pod, "Ready") and "deletionTimestamp" not in pod["metadata"]]
+    return str(staying[0]["status"]["podIP"]) if staying else ""
 
 
 def replicas(view: View, site: str) -> list[dict[str, Any]]:

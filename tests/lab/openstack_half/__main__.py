@@ -17,6 +17,7 @@ from infra.cluster import gpu_servers
 from infra.cluster.hybrid_identity import Anywhere
 from infra.local.keys import CertificateAuthority
 from infra.naming import Naming
+from infra.network import balancing
 from infra.network import openstack as openstack_network
 from infra.network.gateway import gateway
 from infra.network.vpnaas import vpnaas
@@ -82,11 +83,13 @@ def build(settings: Settings, stack: str) -> dict[str, Any]:
         identity(inside, site.name),
         *link,
     )
+    balanced = balancing.balancers(scope, settings, addresses, side, pools)
     platform.register_outputs({})
     return {
         "network": side.network_id,
         "mtu": side.mtu,
         "gateway": side.gateway_floating_ip,
+        "doors": dict(balanced.doors),
         "outside": side.outside_address,
         "store": store.url,
         "access_key": store.access_key,
