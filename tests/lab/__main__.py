@@ -26,7 +26,11 @@ _STORY = (
 
 def main() -> int:
     verb, *more = sys.argv[1:] or ["none"]
-    console, log = Console(stderr=True), Log(place.REPORT / "log")
+    console = Console(stderr=True)
+    if {"-h", "--help"} & {verb, *more}:  # before anything is brought up
+        say(console, str(__doc__))
+        return 0
+    log = Log(place.REPORT / "log")
     log.say("lab", f"$ python -m tests.lab {' '.join(sys.argv[1:])}")
     record = Record(place.REPORT / "report.json")
     try:

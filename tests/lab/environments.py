@@ -3,6 +3,7 @@
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from infra.settings import ROOT
@@ -28,6 +29,13 @@ def install(lock: Path, environment: Path) -> None:
         if said.returncode:
             raise LabError(f"uv {command[0]}: {said.stderr.strip()[-_SAID_CHARACTERS:]}")
     done.write_text(wanted, encoding="utf-8")
+
+
+def require_free(host: str, ports: Mapping[str, int]) -> None:
+    """Raises `LabError` with the names of those where somebody listens already."""
+    taken = [f"{name} {port}" for name, port in ports.items() if answers(host, port)]
+    if taken:
+        raise LabError(f"ports of {', '.join(taken)} are in use on {host}; stop what listens there")
 
 
 def answers(host: str, port: int) -> bool:

@@ -1,14 +1,13 @@
 """What tells of the gateway's health, over HTTP on loopback."""
 
 import json
-import threading
 import urllib.error
 import urllib.request
-from contextlib import contextmanager
 
 import pytest
 
 from infra.network.appliance import health
+from tests.kit.listening import listening
 
 TUNNELS = {"aws-1": "169.254.100.1", "aws-2": "169.254.100.5"}
 SAS = """\
@@ -24,18 +23,6 @@ def peers(first, second):
     return json.dumps(
         {"peers": {"169.254.100.1": {"state": first, "pfxRcd": 1}, "169.254.100.5": {"state": second, "pfxRcd": 0}}}
     )
-
-
-@contextmanager
-def serving(server):
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 @pytest.mark.parametrize(
@@ -82,7 +69,7 @@ def ask(url):
 
 def test_the_endpoint_tells_what_was_collected(tmp_path):
     source = tmp_path / "state.json"
-    with serving(health.server(0, source)) as url:
+    with listening(health.server(0, source)) as url:
         assert ask(f"{url}/healthz")[0] == 503, "nothing was collected yet"
         now = 4_000_000_000.0  # later than any clock here
         source.write_text(json.dumps(health.state(SAS, peers("Established", "Idle"), TUNNELS, now)), encoding="utf-8")

@@ -4,14 +4,13 @@ import json
 import stat
 import subprocess
 import sys
-import threading
 import urllib.error
-from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
 from infra.storage import barbican, fetch_secrets
+from tests.kit.listening import listening
 
 SHARED, PEM = "Ab.c_123456789", "-----BEGIN PRIVATE KEY-----\nMAo=\n-----END PRIVATE KEY-----\n"
 TEMPLATE = 'first = "${first}"\nsecond = "${second}"\n'
@@ -42,17 +41,8 @@ class Cloud(BaseHTTPRequestHandler):
         pass
 
 
-@contextmanager
 def cloud(payload=SHARED):
-    server = HTTPServer(("127.0.0.1", 0), type("Handler", (Cloud,), {"payload": payload}))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    return listening(HTTPServer(("127.0.0.1", 0), type("Handler", (Cloud,), {"payload": payload})))
 
 
 def told(tmp_path, url, *, given="s3cret", kind=barbican.PRE_SHARED_KEY, template=TEMPLATE):

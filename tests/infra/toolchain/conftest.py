@@ -5,7 +5,6 @@ import functools
 import http.server
 import io
 import os
-import threading
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ from rich.console import Console
 
 from infra.settings import ROOT
 from infra.toolchain.engine import ensure_engine
+from tests.kit.listening import listening
 
 
 def executable(path: Path, script: str) -> Path:
@@ -38,14 +38,8 @@ def served(folder: Path):
             """Nobody reads it."""
 
     handler = functools.partial(Handler, directory=folder)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}"
-        finally:
-            server.shutdown()
-            thread.join()
+    with listening(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

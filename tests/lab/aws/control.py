@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.lab.aws.layout import ACCOUNT, HOST, PORTS, REGION, Layout
-from tests.lab.daemons import Daemon, LabError, until
-from tests.lab.environments import answers, install
+from tests.lab.daemons import Daemon, until
+from tests.lab.environments import answers, install, require_free
 
 LOCK = Path(__file__).with_name("requirements.txt")
 _START_LIMIT_S = 60
@@ -31,9 +31,7 @@ def start(layout: Layout) -> None:
         LabError: a port is taken, a package could not be had, or an emulator does not come up.
     """
     stop(layout)
-    taken = [f"{name} {port}" for name, port in PORTS.items() if answers(HOST, port)]
-    if taken:
-        raise LabError(f"ports of {', '.join(taken)} are in use on {HOST}; stop what listens there")
+    require_free(HOST, PORTS)
     install(LOCK, layout.environment)
     shutil.rmtree(layout.run, ignore_errors=True)
     layout.home.mkdir(parents=True)

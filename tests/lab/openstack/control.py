@@ -11,7 +11,7 @@ from pathlib import Path
 
 from infra.settings import ROOT
 from tests.lab.daemons import Daemon, LabError, until
-from tests.lab.environments import answers, install
+from tests.lab.environments import answers, install, require_free
 from tests.lab.openstack.config import files
 from tests.lab.openstack.layout import HOST, PORTS, Layout
 
@@ -49,9 +49,7 @@ def running(layout: Layout) -> Iterator[Layout]:
 def start(layout: Layout) -> None:
     """Raises `LabError`; what was started by then is stopped."""
     stop(layout)
-    taken = [f"{name} {port}" for name, port in PORTS.items() if answers(HOST, port)]
-    if taken:
-        raise LabError(f"ports of {', '.join(taken)} are in use on {HOST}; stop what listens there")
+    require_free(HOST, PORTS)
     install(LOCK, layout.environment)
     _lay_out(layout)
     try:
