@@ -6,7 +6,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from infra.cloud_settings import AwsSettings, OpenStackSettings
+from infra.cloud_settings import AwsSettings, OpenStackSettings, ServingSettings
 from infra.operations.prices import Prices, load_prices
 from infra.operations.pricing import Bill, Estimate
 from infra.settings import Settings
@@ -30,6 +30,7 @@ def estimate(settings: Settings, prices: Prices | None = None, *, largest: bool 
     bill = Bill(prices or load_prices(), values.region)
     _network(bill, site.name, values)
     _cluster(bill, site.name, values, largest=largest)
+    _door(bill, site.name, values.zones, settings.cloud.serving)
     _project(bill, other.name, project)
     _stores(bill, site.name, replicated=settings.cloud.storage.replica_region is not None)
     return bill.done()
@@ -57,6 +58,16 @@ def _cluster(bill: Bill, site: str, values: AwsSettings, *, largest: bool) -> No
         count = pool.nodes.max if largest else pool.nodes.desired
         bill.machines(site, pool.instance_type, count, pool.capacity)
         bill.service(site, f"volumes of {pool.name}", "gp3_gib_month", pool.volume_gib * count)
+
+
+def _door(bill: Bill, site: str, zones: int, serving: ServingSettings) -> None:
+    """Of AWS; the operator's load balancer is the operator's own."""
+    if not serving.load_balancer:
+        return
+    bill.service(site, "network load balancer", "nlb_hour", 1)
+    bill.traffic(site, "traffic through the load balancer", "nlb_gb")
+    if serving.access is not None:  # it faces the internet, with an address in each zone
+        bill.service(site, "public addresses of the load balancer", "public_ipv4_hour", zones)
 
 
 def _project(bill: Bill, site: str, project: OpenStackSettings) -> None:

@@ -65,6 +65,8 @@ def estimate_resources(
             bill.machines("aws", str(props.get("instanceType")), 1)
         elif kind == "aws:eks/nodeGroup:NodeGroup":
             _node_group(bill, props, templates)
+        elif kind == "kubernetes:core/v1:Service" and _is_balanced(props):
+            bill.service("aws", "network load balancer", "nlb_hour", 1)
         elif kind == "openstack:compute/instance:Instance":
             _server(bill, props, flavors or {})
     return bill.done()
@@ -83,6 +85,12 @@ def _node_group(bill: Bill, props: Mapping[str, Any], templates: Sequence[Mappin
     for device in template.get("blockDeviceMappings") or []:
         size = device.get("ebs", {}).get("volumeSize") if isinstance(device, Mapping) else None
         bill.service("aws", "volumes", "gp3_gib_month", _number(size) * count)
+
+
+def _is_balanced(service: Mapping[str, Any]) -> bool:
+    """Whether AWS's controller makes a load balancer for it: the operator's are resources of their own."""
+    spec = service.get("spec")
+    return isinstance(spec, Mapping) and spec.get("type") == "LoadBalancer"
 
 
 def _template(props: Mapping[str, Any], templates: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -26,6 +26,8 @@ Service = Literal[
     "kms_key_month",
     "nat_gb",
     "nat_hour",
+    "nlb_gb",
+    "nlb_hour",
     "public_ipv4_hour",
     "s3_gib_month",
     "secret_month",

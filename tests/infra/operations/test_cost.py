@@ -55,13 +55,22 @@ def test_spot_is_a_range_up_to_on_demand():
 
 
 def test_traffic_is_a_range_from_nothing():
-    assert [line.low for line in lines(estimate(cloud_settings()), "traffic")] == [0, 0, 0]
+    assert [line.low for line in lines(estimate(cloud_settings()), "traffic")] == [0, 0, 0, 0]
 
 
 def test_nat_by_zone_costs_a_gateway_a_zone_and_none_costs_none():
     by_zone = lines(estimate(cloud_settings(**{"sites.0.aws.nat": "zone"})), "NAT gateways")
     assert [line.count for line in by_zone] == [2]
     assert lines(estimate(cloud_settings(**{"sites.0.aws.nat": "none"})), "NAT") == []
+
+
+def test_a_load_balancer_costs_and_one_that_faces_the_internet_costs_its_addresses():
+    inside = estimate(cloud_settings(**{"cloud.serving.access": None}))
+    assert [line.count for line in lines(inside, "load balancer")] == [1, 1000]
+    access = {"issuer": "https://id.example.org", "audiences": ["models"], "jwks": "https://id.example.org/keys"}
+    outside = estimate(cloud_settings(**{"cloud.serving.access": access}))
+    assert [line.count for line in lines(outside, "load balancer")] == [1, 1000, 2]
+    assert lines(estimate(cloud_settings(**{"cloud.serving.load_balancer": False})), "load balancer") == []
 
 
 def test_the_largest_bill_counts_pools_at_their_most():
@@ -111,10 +120,12 @@ def test_resources_are_priced_by_what_they_are():
         ("aws:ec2/vpcEndpoint:VpcEndpoint", {"vpcEndpointType": "Gateway"}),
         ("aws:ec2/instance:Instance", {"instanceType": "m7i.large"}),
         ("aws:ebs/volume:Volume", {"size": 100.0}),
+        ("kubernetes:core/v1:Service", {"spec": {"type": "LoadBalancer"}}),
+        ("kubernetes:core/v1:Service", {"spec": {"type": "ClusterIP"}}),
         ("openstack:compute/instance:Instance", {"flavorName": "g1.l4"}),
     ]
     found = estimate_resources(world, PRICES, {"g1.l4": Flavor(1.0, 8)})
-    hourly = 0.1 + 0.045 + (0.05 + 0.05 + 2 * 0.005) + 2 * 0.01 + 0.1008 + 1.0 + 8 * 0.02
+    hourly = 0.1 + 0.045 + (0.05 + 0.05 + 2 * 0.005) + 2 * 0.01 + 0.1008 + 0.0225 + 1.0 + 8 * 0.02
     assert found.low == pytest.approx(hourly * HOURS_A_MONTH + 100 * 0.08)
 
 
