@@ -22,10 +22,20 @@ def serve(port):
         for key, _ in chosen.select():
             if key.fileobj is listener:
                 chosen.register(listener.accept()[0], selectors.EVENT_READ)
-            elif said := key.fileobj.recv(4096):
-                key.fileobj.sendall(said)
-            else:
+            elif not _answered(key.fileobj):
                 chosen.unregister(key.fileobj)
+                key.fileobj.close()
+
+
+def _answered(connection):
+    """Whether it goes on: an asker that is killed with an answer unread resets its connections."""
+    try:
+        if said := connection.recv(4096):
+            connection.sendall(said)
+            return True
+    except ConnectionError:
+        return False
+    return False
 
 
 def ask(address, port, answers, which):
