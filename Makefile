@@ -66,7 +66,7 @@ test-gateways: environment ## Bring up both ends of the link in namespaces, from
 	@$(PYTEST) tests/lab/test_gateways.py -m gateways $(PYTEST_ARGS)
 
 # one story: what comes after a step that failed says nothing
-test-openstack: environment engine ## Apply the OpenStack half to a real control plane on loopback (8 minutes, 3 more the first time; Go)
+test-openstack: environment engine ## Apply the OpenStack half to a real control plane on loopback (4 to 8 minutes, 4 more the first time; Go)
 	@$(PYTEST) tests/lab/test_openstack.py -m lab --exitfirst $(PYTEST_ARGS)
 
 lab-up: environment engine ## Bring the lab up: both clouds' control planes, a cluster over an emulated link (first 40 minutes; root, Go)
