@@ -79,7 +79,13 @@ def build_optimizer(spec: InnerSpec, parallel: ParallelModel) -> Optimizers:
         matrices = [matrix for matrix in matrices if isinstance(matrix, DTensor) == is_divided]
         if matrices:
             optimizers.append(
-                kind(matrices, lr=spec.lr, weight_decay=spec.weight_decay, adjust_lr_fn="match_rms_adamw")
+                kind(
+                    matrices,
+                    lr=spec.lr,
+                    weight_decay=spec.weight_decay,
+                    momentum=spec.muon_momentum,
+                    adjust_lr_fn="match_rms_adamw",
+                )
             )
     return Optimizers(optimizers, trained)
 

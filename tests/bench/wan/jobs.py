@@ -19,6 +19,7 @@ class Task(Frozen):
     context: int  # bytes a window
     optimizer: Literal["adamw", "muon"]
     lr: float
+    muon_momentum: float = 0.9  # the recipes' default
     warmup_steps: int
     schedule: Literal["constant", "cosine"]
     steps: int

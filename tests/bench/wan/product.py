@@ -101,6 +101,7 @@ def _recipe(task: Task, steps: int, wishes: Wishes) -> Recipe:
         "inner": {
             "optimizer": task.optimizer,
             "lr": task.lr,
+            "muon_momentum": task.muon_momentum,
             "batch": task.batch,
             "micro_batch": task.batch,
             "steps": wishes.steps,

@@ -35,7 +35,7 @@ def build_optimizers(task: Task, model: nn.Module) -> list[Optimizer]:
     hidden = [p for p in model.parameters() if p.ndim == 2 and id(p) not in embeddings]
     chosen = {id(parameter) for parameter in hidden}
     rest = [parameter for parameter in model.parameters() if id(parameter) not in chosen]
-    muon = Muon(hidden, lr=task.lr, weight_decay=0.0, adjust_lr_fn="match_rms_adamw")
+    muon = Muon(hidden, lr=task.lr, weight_decay=0.0, momentum=task.muon_momentum, adjust_lr_fn="match_rms_adamw")
     return [muon, AdamW(rest, lr=task.lr, weight_decay=0.0, fused=True)]
 
 

@@ -23,6 +23,7 @@ from tests.workloads.bench.test_results import job_of
 from workloads.planning.outer import outer_settings
 from workloads.spec.errors import UserError
 from workloads.spec.facts import Calibration
+from workloads.spec.recipe import InnerSpec
 
 # a core of the machine that the benchmark's lengths were chosen on
 CORE = Calibration(flops=9.7e10, peak_flops=1.2e11, bf16_flops=2.2e11, copy_bytes_s=3.2e10, operation_s=7e-6)
@@ -63,6 +64,11 @@ def test_outer_settings_are_those_for_as_many_rounds_as_the_row_makes():
     fitting = outer_settings(len(plan.rounds))
     assert plan.steps == 1600
     assert (plan.rounds[0].lr, plan.rounds[0].momentum) == (fitting.lr, fitting.momentum)
+
+
+def test_muon_has_the_momentum_that_recipes_have_in_every_row():
+    default = InnerSpec.model_fields["muon_momentum"].default
+    assert {item.task.muon_momentum for item in ALL} == {default}
 
 
 def test_the_model_that_is_planned_for_is_the_one_that_is_trained():

@@ -66,6 +66,13 @@ def test_weight_decay_is_for_matrices_and_one_rate_for_all(name):
     assert {group["lr"] for group in optimizer.param_groups} == {0.25}
 
 
+def test_muon_has_the_recipe_s_momentum():
+    parallel, usual = optimizer_of("muon")
+    other = build_optimizer(InnerSpec(lr=0.01, batch=BATCH, steps=1, muon_momentum=0.5), parallel)
+    momenta = [{group["momentum"] for group in each.param_groups if "momentum" in group} for each in (usual, other)]
+    assert momenta == [{0.9}, {0.5}]
+
+
 @pytest.mark.parametrize("name", ["muon", "adamw", "sgd"])
 def test_an_optimizer_that_loads_another_s_state_goes_on_like_it(name):
     (first, optimizer), (second, other) = optimizer_of(name), optimizer_of(name)
