@@ -10,6 +10,7 @@ from tests.bench.wan.menu import (
     NO_LINK,
     SLOW,
     SPEED,
+    SYNC_MUON,
     THIS,
     THIS_MUON,
     THIS_MUON_SLOW,
@@ -19,6 +20,7 @@ from tests.bench.wan.menu import (
     select,
 )
 from tests.bench.wan.product import Wishes, parameters, plan_of, step_s
+from tests.bench.wan.training import build_model, build_optimizers
 from tests.workloads.bench.test_results import job_of
 from workloads.planning.outer import outer_settings
 from workloads.spec.errors import UserError
@@ -66,9 +68,11 @@ def test_outer_settings_are_those_for_as_many_rounds_as_the_row_makes():
     assert (plan.rounds[0].lr, plan.rounds[0].momentum) == (fitting.lr, fitting.momentum)
 
 
-def test_muon_has_the_momentum_that_recipes_have_in_every_row():
-    default = InnerSpec.model_fields["muon_momentum"].default
-    assert {item.task.muon_momentum for item in ALL} == {default}
+@pytest.mark.parametrize("name", [SYNC_MUON, THIS_MUON])
+def test_muon_has_the_momentum_of_recipes_in_the_synchronous_row_too(name):
+    (task,) = (item.task for item in ALL if item.name == name)
+    muon, _ = build_optimizers(task, build_model(task))
+    assert {group["momentum"] for group in muon.param_groups} == {InnerSpec.model_fields["muon_momentum"].default}
 
 
 def test_the_model_that_is_planned_for_is_the_one_that_is_trained():
